@@ -1,0 +1,3 @@
+//! The lock state machine of one shard.
+
+pub mod message;

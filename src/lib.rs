@@ -1,0 +1,8 @@
+//! natslock (crate documentation is written last)
+
+pub mod clock;
+pub mod engine;
+pub mod store;
+pub mod transport;
+pub mod types;
+pub mod wire;

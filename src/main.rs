@@ -1,0 +1,3 @@
+//! The `natslock` command.
+
+fn main() {}

@@ -1,0 +1,120 @@
+//! Identities: of an acquisition, of a write, of a coordinator. The random ones are made here and nowhere else.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::OwnerName;
+
+/// The longest id of an acquisition, in bytes.
+pub const ID_BYTES_MAX: usize = 64;
+
+/// One acquisition: 1 to 64 of `A-Z a-z 0-9 _ -`, a UUID as a rule.
+///
+/// It is a secret between a client and the coordinator while it lives. `Debug` therefore hides it; only the
+/// reply to its owner shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LeaseId(Arc<str>);
+
+/// A text that is no id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an id is 1 to {ID_BYTES_MAX} of A-Z a-z 0-9 _ - (a UUID will do)")]
+pub struct LeaseIdError;
+
+impl LeaseId {
+    /// Makes a new id that nobody can guess.
+    #[expect(clippy::disallowed_methods, reason = "ids are made here and nowhere else")]
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().to_string().into())
+    }
+
+    /// The secret itself: for the request and the reply, never for a log.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored and compared in its stead. Ids are scoped to their owner, so the owner goes in.
+    pub fn hash(&self, owner: &OwnerName) -> IdHash {
+        let mut hasher = Sha256::new();
+        hasher.update(owner.as_str());
+        hasher.update([0]);
+        hasher.update(self.0.as_bytes());
+        let digest = hasher.finalize();
+        let mut hash = [0; IdHash::BYTES];
+        hash.copy_from_slice(&digest[..IdHash::BYTES]);
+        IdHash(hash)
+    }
+}
+
+impl std::str::FromStr for LeaseId {
+    type Err = LeaseIdError;
+
+    fn from_str(text: &str) -> Result<Self, LeaseIdError> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(legal) {
+            Ok(Self(text.into()))
+        } else {
+            Err(LeaseIdError)
+        }
+    }
+}
+
+impl fmt::Debug for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LeaseId(..)")
+    }
+}
+
+/// The first 128 bits of SHA-256 over owner and id: what the store and the engine know an acquisition by.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdHash([u8; Self::BYTES]);
+
+impl IdHash {
+    /// Its length.
+    pub const BYTES: usize = 16;
+
+    /// Takes a stored hash.
+    pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store.
+    pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for IdHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdHash({:02x}{:02x}..)", self.0[0], self.0[1])
+    }
+}
+
+/// One attempt to write: stored in the record, so that a writer who got no answer can tell its own write from
+/// another's. Unique because the coordinator's part is random and the rest counts up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    /// Who writes.
+    pub coordinator: CoordinatorId,
+    /// The coordinator's count of writes.
+    pub number: u64,
+}
+
+/// One run of a coordinator process: 64 random bits, made at its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CoordinatorId(pub u64);
+
+impl CoordinatorId {
+    /// Makes the identity of a coordinator that starts now.
+    #[expect(clippy::disallowed_methods, reason = "ids are made here and nowhere else")]
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().as_u64_pair().0)
+    }
+}
+
+impl fmt::Display for CoordinatorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
