@@ -119,6 +119,13 @@ impl LockName {
     }
 }
 
+/// Compared and ordered as its encoded text.
+impl std::borrow::Borrow<str> for LockName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What a person wrote.
 impl fmt::Display for LockName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

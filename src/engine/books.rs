@@ -1,0 +1,154 @@
+//! What is kept for the whole shard beside its locks: who is where, what is due, what goes out.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use super::deadlines::{Alarm, Deadlines};
+use super::finished::Finished;
+use super::limits::Limits;
+use super::message::{Code, Event, Grant, GrantNumber, LostReason, Now, Output, Refusal, Reply, Ticket};
+use super::term::Term;
+use crate::types::{AttemptId, IdHash, LockName, OwnerName, Revision, Timestamp, WallTime};
+
+/// The books of one shard.
+#[derive(Debug)]
+pub(super) struct Books<R> {
+    pub(super) limits: Limits,
+    pub(super) term: Term,
+    /// The time of the call that is being handled: one reading for all that it decides.
+    pub(super) now: Now,
+    /// Whether the leader may act at that time (S3).
+    pub(super) acting: bool,
+    /// Whether there was a time since the last extension of the term when it might not.
+    pub(super) lapsed: bool,
+    /// Why the whole shard is quarantined, if it is (S11).
+    pub(super) quarantine: Option<String>,
+    /// Where each live id is: holding, beginning or waiting.
+    pub(super) ids: HashMap<IdHash, LockName>,
+    /// How many live ids each owner has.
+    pub(super) owners: HashMap<OwnerName, usize>,
+    pub(super) finished: Finished,
+    pub(super) deadlines: Deadlines,
+    /// The locks from which a lease may have to be taken away.
+    pub(super) due: BTreeSet<LockName>,
+    /// The locks whose write was refused, until the state behind that is known (S8).
+    pub(super) confirming: BTreeSet<LockName>,
+    /// The grants that nothing has been heard of.
+    pub(super) deliveries: HashMap<GrantNumber, (LockName, IdHash)>,
+    /// What the standing consumer has delivered.
+    pub(super) delivered: Revision,
+    pub(super) outputs: VecDeque<Output<R>>,
+    attempts: u64,
+    grants: u64,
+    tickets: u64,
+}
+
+impl<R> Books<R> {
+    pub(super) fn new(limits: Limits, term: Term) -> Self {
+        Self {
+            limits,
+            term,
+            now: Now { boot: Timestamp::from_millis(0), wall: WallTime(0) },
+            acting: false,
+            lapsed: false,
+            quarantine: None,
+            ids: HashMap::new(),
+            owners: HashMap::new(),
+            finished: Finished::default(),
+            deadlines: Deadlines::default(),
+            due: BTreeSet::new(),
+            confirming: BTreeSet::new(),
+            deliveries: HashMap::new(),
+            delivered: Revision::NONE,
+            outputs: VecDeque::new(),
+            attempts: 0,
+            grants: 0,
+            tickets: 0,
+        }
+    }
+
+    /// Begins a call: the clock was read once, for all that follows.
+    pub(super) fn begin(&mut self, now: Now) {
+        self.now = now;
+        self.acting = self.term.acts(now.boot);
+        self.lapsed |= !self.acting;
+    }
+
+    /// Answers, unless the leader is not sure of its leadership.
+    pub(super) fn reply(&mut self, to: R, reply: Reply) {
+        if self.acting {
+            self.outputs.push_back(Output::Reply { to, reply });
+        }
+    }
+
+    pub(super) fn refuse(&mut self, to: R, refusal: Refusal) {
+        self.reply(to, Reply::Error(refusal));
+    }
+
+    pub(super) fn refuse_with(&mut self, to: R, code: Code, message: impl Into<String>) {
+        self.refuse(to, Refusal::new(code, message));
+    }
+
+    /// Sends a grant. The caller has checked that the leader acts.
+    pub(super) fn send_grant(&mut self, to: R, grant: Grant, place: (LockName, IdHash)) -> GrantNumber {
+        self.grants += 1;
+        let number = GrantNumber(self.grants);
+        self.deliveries.insert(number, place);
+        self.outputs.push_back(Output::Grant { to, grant, number });
+        number
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(super) fn next_attempt(&mut self) -> AttemptId {
+        self.attempts += 1;
+        AttemptId { coordinator: self.term.coordinator, number: self.attempts }
+    }
+
+    /// Asks for a proof that this leader still is one.
+    pub(super) fn ask_to_confirm(&mut self, name: LockName) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.confirming.insert(name);
+        self.outputs.push_back(Output::Confirm(ticket));
+        ticket
+    }
+
+    /// An id comes to life.
+    pub(super) fn enter(&mut self, key: IdHash, owner: &OwnerName, name: &LockName) {
+        if self.ids.insert(key, name.clone()).is_none() {
+            *self.owners.entry(owner.clone()).or_insert(0) += 1;
+        }
+    }
+
+    /// An id is gone without being finished: it may come again.
+    pub(super) fn leave(&mut self, key: &IdHash, owner: &OwnerName) {
+        if self.ids.remove(key).is_none() {
+            return;
+        }
+        if let Some(count) = self.owners.get_mut(owner) {
+            *count -= 1;
+            if *count == 0 {
+                self.owners.remove(owner);
+            }
+        }
+    }
+
+    /// An id is over.
+    pub(super) fn finish(
+        &mut self,
+        key: IdHash,
+        owner: &OwnerName,
+        name: &LockName,
+        end: (LostReason, Duration),
+    ) {
+        self.leave(&key, owner);
+        self.finished.insert(self.now.boot, &self.limits, key, name.clone(), end);
+    }
+
+    pub(super) fn alarm(&mut self, at: Timestamp, alarm: Alarm) {
+        self.deadlines.set(at, alarm);
+    }
+}

@@ -1,0 +1,49 @@
+//! What bounds the engine (S12).
+
+use std::time::Duration;
+
+/// The limits of one shard. Over a limit a request is refused, and nothing else changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Waiters of one lock.
+    pub waiters_per_lock_max: usize,
+    /// Holders of one lock.
+    pub holders_per_lock_max: usize,
+    /// Leases and places in queues of one owner.
+    pub leases_per_owner_max: usize,
+    /// Leases and places in queues of the shard.
+    pub leases_max: usize,
+    /// Finished ids that are remembered.
+    pub finished_max: usize,
+    /// For how long a finished id is remembered.
+    pub finished_for: Duration,
+    /// Requests that wait for the standing consumer (S8).
+    pub parked_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            waiters_per_lock_max: 10_000,
+            holders_per_lock_max: 1_000,
+            leases_per_owner_max: 100_000,
+            leases_max: 1_000_000,
+            finished_max: 100_000,
+            finished_for: Duration::from_secs(15 * 60),
+            parked_max: 10_000,
+        }
+    }
+}
+
+/// How long a request waits for the standing consumer before it is answered `unavailable`.
+pub(super) const PARKED_FOR: Duration = Duration::from_secs(1);
+/// How long a write may be in doubt before those who only tried are told `unavailable`.
+pub(super) const DOUBT_AFTER: Duration = Duration::from_secs(2);
+/// The pause before a write that was refused for now is sent again: doubled each time, up to the longest.
+pub(super) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest such pause.
+pub(super) const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The most locks in one batch: the server takes 1 000 messages, one of which is the journal's.
+pub(super) const BATCH_LOCKS_MAX: usize = 999;
+/// How long after its removal by the store a free record's revision is forgotten here too.
+pub(super) const FORGET_SLACK: Duration = Duration::from_secs(1);

@@ -1,0 +1,134 @@
+//! Those who wait for one lock, first come first served.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::message::Acquire;
+use crate::types::{Claim, IdHash, LeaseId, Note, OwnerName, Timestamp, Ttl};
+
+/// One who waits.
+#[derive(Debug, Clone)]
+pub(super) struct Waiter<R> {
+    pub(super) key: IdHash,
+    pub(super) id: LeaseId,
+    pub(super) owner: OwnerName,
+    pub(super) claim: Claim,
+    pub(super) ttl: Ttl,
+    pub(super) note: Option<Note>,
+    /// Where the answer to the latest request for it goes.
+    pub(super) reply: R,
+    /// When that request was received.
+    pub(super) received: Timestamp,
+    /// When the first was.
+    pub(super) since: Timestamp,
+    /// Until when the latest request is prepared to wait.
+    pub(super) wait_until: Timestamp,
+    /// When it last repeated or renewed itself, if it ever did.
+    pub(super) heard: Option<Timestamp>,
+    /// It does not wait: it is here only until the lock's state is certain.
+    pub(super) tries: bool,
+    /// When its alarm is set for.
+    pub(super) alarm_at: Timestamp,
+}
+
+impl<R> Waiter<R> {
+    pub(super) fn new(now: Timestamp, owner: OwnerName, reply: R, key: IdHash, ask: Acquire) -> Self {
+        Self {
+            key,
+            id: ask.id,
+            owner,
+            claim: ask.claim,
+            ttl: ask.ttl,
+            note: ask.note,
+            reply,
+            received: now,
+            since: now,
+            wait_until: now + ask.wait.get(),
+            heard: None,
+            tries: ask.wait.is_try(),
+            alarm_at: now,
+        }
+    }
+
+    /// The same acquisition was asked for again: from now on that request is the one to answer.
+    pub(super) fn asked_again(&mut self, now: Timestamp, reply: R, ask: &Acquire) {
+        self.reply = reply;
+        self.received = now;
+        self.heard = Some(now);
+        self.wait_until = now + ask.wait.get();
+        self.tries = ask.wait.is_try();
+    }
+
+    /// When to look at it again: at the end of its wait, or when it has been silent for its lease time.
+    pub(super) fn due_at(&self) -> Timestamp {
+        match self.heard {
+            Some(heard) => self.wait_until.min(heard + self.ttl.get()),
+            None => self.wait_until,
+        }
+    }
+}
+
+/// The queue of one lock. The places count up at the back and down at the front, so that those whose grant
+/// could not be written return to where they were.
+#[derive(Debug)]
+pub(super) struct WaitQueue<R> {
+    waiters: BTreeMap<i64, Waiter<R>>,
+    places: HashMap<IdHash, i64>,
+}
+
+impl<R> Default for WaitQueue<R> {
+    fn default() -> Self {
+        Self { waiters: BTreeMap::new(), places: HashMap::new() }
+    }
+}
+
+impl<R> WaitQueue<R> {
+    pub(super) fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Waiter<R>> {
+        self.waiters.values()
+    }
+
+    pub(super) fn contains(&self, key: &IdHash) -> bool {
+        self.places.contains_key(key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &IdHash) -> Option<&mut Waiter<R>> {
+        self.waiters.get_mut(self.places.get(key)?)
+    }
+
+    /// One is next. Linear in the number of waiters in front.
+    pub(super) fn position(&self, key: &IdHash) -> Option<usize> {
+        self.places.get(key).map(|place| self.waiters.range(..=place).count())
+    }
+
+    pub(super) fn push_back(&mut self, waiter: Waiter<R>) {
+        let place = self.waiters.last_key_value().map_or(0, |(place, _)| place + 1);
+        self.put(place, waiter);
+    }
+
+    pub(super) fn push_front(&mut self, waiter: Waiter<R>) {
+        let place = self.waiters.first_key_value().map_or(0, |(place, _)| place - 1);
+        self.put(place, waiter);
+    }
+
+    fn put(&mut self, place: i64, waiter: Waiter<R>) {
+        self.places.insert(waiter.key, place);
+        self.waiters.insert(place, waiter);
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<Waiter<R>> {
+        let (_, waiter) = self.waiters.pop_first()?;
+        self.places.remove(&waiter.key);
+        Some(waiter)
+    }
+
+    pub(super) fn remove(&mut self, key: &IdHash) -> Option<Waiter<R>> {
+        self.waiters.remove(&self.places.remove(key)?)
+    }
+}

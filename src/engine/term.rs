@@ -1,0 +1,31 @@
+//! One coordinator's term as leader, as far as the engine must know it.
+
+use std::time::Duration;
+
+use crate::types::{CoordinatorId, Epoch, Timestamp};
+
+/// The term that the engine serves.
+#[derive(Debug, Clone)]
+pub struct Term {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Whose term it is.
+    pub coordinator: CoordinatorId,
+    /// Until when the leader is sure of its leadership (S3). From then on the engine is silent.
+    pub act_until: Timestamp,
+    /// Until when a predecessor may have conferred time (S4): the takeover's acknowledgement plus the overlap.
+    /// Nobody is expired before this plus the holder's own lease time.
+    pub overlap_until: Timestamp,
+}
+
+impl Term {
+    /// True while the leader may confer time and answer.
+    pub(super) fn acts(&self, now: Timestamp) -> bool {
+        now < self.act_until
+    }
+
+    /// The earliest end of a lease of this length that is not renewed from `learnt` on.
+    pub(super) fn earliest_end(&self, learnt: Timestamp, ttl: Duration) -> Timestamp {
+        learnt.max(self.overlap_until) + ttl
+    }
+}
