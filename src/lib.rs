@@ -1,7 +1,9 @@
 //! natslock (crate documentation is written last)
 
+pub mod client;
 pub mod clock;
 pub mod engine;
+pub mod service;
 pub mod store;
 pub mod transport;
 pub mod types;

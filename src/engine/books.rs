@@ -47,7 +47,6 @@ impl<R> Books<R> {
     pub(super) fn new(limits: Limits, term: Term) -> Self {
         Self {
             limits,
-            term,
             now: Now { boot: Timestamp::from_millis(0), wall: WallTime(0) },
             acting: false,
             lapsed: false,
@@ -61,7 +60,8 @@ impl<R> Books<R> {
             deliveries: HashMap::new(),
             delivered: Revision::NONE,
             outputs: VecDeque::new(),
-            attempts: 0,
+            attempts: term.attempts_from,
+            term,
             grants: 0,
             tickets: 0,
         }

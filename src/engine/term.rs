@@ -11,6 +11,8 @@ pub struct Term {
     pub epoch: Epoch,
     /// Whose term it is.
     pub coordinator: CoordinatorId,
+    /// Where the numbers of this term's writes begin: no two terms of a coordinator share one.
+    pub attempts_from: u64,
     /// Until when the leader is sure of its leadership (S3). From then on the engine is silent.
     pub act_until: Timestamp,
     /// Until when a predecessor may have conferred time (S4): the takeover's acknowledgement plus the overlap.
@@ -20,7 +22,7 @@ pub struct Term {
 
 impl Term {
     /// True while the leader may confer time and answer.
-    pub(super) fn acts(&self, now: Timestamp) -> bool {
+    pub fn acts(&self, now: Timestamp) -> bool {
         now < self.act_until
     }
 

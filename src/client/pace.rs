@@ -1,0 +1,75 @@
+//! When to send a request again: pure.
+
+use std::time::Duration;
+
+/// The pause after "nobody listens": short, and different for each client.
+const NOBODY: Duration = Duration::from_millis(100);
+/// The first pause without any answer.
+const SILENCE_MIN: Duration = Duration::from_millis(500);
+/// The longest pause without any answer.
+const SILENCE_MAX: Duration = Duration::from_secs(4);
+
+/// The pace of one request.
+#[derive(Debug, Clone)]
+pub(super) struct Pace {
+    silence: Duration,
+    /// How often a waiting request is repeated to stay alive.
+    alive_every: Duration,
+    jitter: u64,
+}
+
+impl Pace {
+    /// `seed` makes the pauses of different clients differ.
+    pub(super) const fn new(seed: u64, alive_every: Duration) -> Self {
+        Self { silence: SILENCE_MIN, alive_every, jitter: seed | 1 }
+    }
+
+    /// Nothing has been heard since the last sending.
+    pub(super) fn after_silence(&mut self) -> Duration {
+        let pause = self.silence.min(self.alive_every);
+        self.silence = (self.silence * 2).min(SILENCE_MAX);
+        self.jittered(pause)
+    }
+
+    /// The coordinator has said that the request waits.
+    pub(super) fn after_queued(&mut self) -> Duration {
+        self.silence = SILENCE_MIN;
+        let pause = self.alive_every;
+        self.jittered(pause)
+    }
+
+    /// Nobody listened, or a new leader has appeared.
+    pub(super) fn at_once(&mut self) -> Duration {
+        self.jittered(NOBODY)
+    }
+
+    /// Between half the pause and all of it.
+    fn jittered(&mut self, pause: Duration) -> Duration {
+        // A xorshift generator: good enough to keep clients apart.
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        let part = u32::try_from(self.jitter % 512).unwrap_or(0);
+        pause / 2 + pause * part / 1024
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_in_silence_and_never_exceed_the_keep_alive() {
+        let mut pace = Pace::new(7, Duration::from_secs(1));
+        let pauses: Vec<_> = (0..5).map(|_| pace.after_silence()).collect();
+        assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(1)));
+        assert!(pauses[4] >= Duration::from_millis(500));
+        assert!(pace.at_once() <= NOBODY);
+    }
+
+    #[test]
+    fn clients_differ() {
+        let pause = |seed| Pace::new(seed, Duration::from_secs(9)).after_queued();
+        assert_ne!(pause(1), pause(1 << 20));
+    }
+}

@@ -1,0 +1,51 @@
+//! What a coordinator is told at its start.
+
+use std::time::Duration;
+
+use crate::engine::Limits;
+use crate::types::{Namespace, ShardId};
+use crate::wire::inbox::ReplyPrefix;
+
+/// How a coordinator behaves. Every field has a default.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Whose requests it serves. Default: `default`.
+    pub namespace: Namespace,
+    /// Which slice of the names. There is one so far: 0.
+    pub shard: ShardId,
+    /// T_L: for how long the leader may act after sending its last acknowledged `lease` record, by its own
+    /// clock. Default: 12 s, because elections of a replicated stream take 4 to 10 s; too short a time makes
+    /// the coordinator fall silent in each of them.
+    pub leader_lease: Duration,
+    /// What every reply subject must begin with. Default: `_INBOX.`.
+    pub reply_prefix: ReplyPrefix,
+    /// What bounds the shard.
+    pub limits: Limits,
+    /// The host name that `info` shows.
+    pub host: String,
+    /// The process id that `info` shows.
+    pub pid: u32,
+    /// The version of the message server that `info` shows.
+    pub server_version: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            namespace: Namespace::default(),
+            shard: ShardId(0),
+            leader_lease: Duration::from_secs(12),
+            reply_prefix: ReplyPrefix::default(),
+            limits: Limits::default(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            server_version: String::new(),
+        }
+    }
+}
+
+/// How often the leader sends a sign of life to other coordinators.
+pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_millis(250);
+/// After how long a silence of the leader another coordinator takes over.
+pub(super) const TAKEOVER_AFTER: Duration = Duration::from_secs(1);

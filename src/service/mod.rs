@@ -1,0 +1,139 @@
+//! The coordinator: leadership of a shard, and the task that serves it.
+
+mod config;
+mod io;
+mod leadership;
+mod outbox;
+mod requests;
+mod shard;
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::store::{Store, StoreError};
+use crate::transport::{Transport, TransportError};
+use crate::types::Epoch;
+
+use self::shard::{Command, Shard};
+
+pub use self::config::Config;
+
+/// The shortest leadership lease that is allowed.
+const LEADER_LEASE_MIN: Duration = Duration::from_secs(1);
+/// The longest.
+const LEADER_LEASE_MAX: Duration = Duration::from_secs(60);
+
+/// What a coordinator is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// It does not lead: it has just begun, another coordinator leads, or the store does not answer.
+    Standby,
+    /// It leads and serves requests. Whether it is sure of that at this moment, its own clock decides.
+    Leading {
+        /// Since which epoch.
+        epoch: Epoch,
+    },
+    /// It leads a shard whose store went back in time or was replaced; nothing is granted.
+    Quarantined {
+        /// What was found.
+        why: String,
+    },
+    /// It has ended.
+    Stopped,
+}
+
+/// Why a coordinator could not begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting outside its limits.
+    #[error("the leadership lease must be {LEADER_LEASE_MIN:?} to {LEADER_LEASE_MAX:?}, not {given:?}")]
+    LeaderLease {
+        /// What was given.
+        given: Duration,
+    },
+    /// The store does not answer or refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The connection does not carry messages.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+/// A coordinator that runs in this process: it leads its shard whenever nobody else does, and serves requests
+/// while it leads.
+///
+/// Dropping it makes it resign in the background; [`Coordinator::shutdown`] waits for that. If the process dies
+/// before, the next coordinator waits out its leadership lease before it expires anybody.
+#[derive(Debug)]
+pub struct Coordinator {
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<Status>,
+    task: JoinHandle<()>,
+}
+
+impl Coordinator {
+    /// Starts one on a store and a connection of its own. The connection must not be shared with clients of the
+    /// same process, and must not get its own messages back.
+    ///
+    /// # Errors
+    /// A setting outside its limits, or a store or connection that does not answer.
+    pub async fn start<S: Store, T: Transport, C: Clock>(
+        store: S,
+        transport: T,
+        clock: C,
+        config: Config,
+    ) -> Result<Self, StartError> {
+        if !(LEADER_LEASE_MIN..=LEADER_LEASE_MAX).contains(&config.leader_lease) {
+            return Err(StartError::LeaderLease { given: config.leader_lease });
+        }
+        let identity = store.identity().await?;
+        let (commands, inbox) = mpsc::channel(1);
+        let (told, status) = watch::channel(Status::Standby);
+        let shard = Shard::new((store, transport, clock), config, identity, inbox, told).await?;
+        Ok(Self { commands, status, task: tokio::spawn(shard.run()) })
+    }
+
+    /// What it is doing.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Waits until it leads and serves requests; `false` where it ends before that.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn ready(&mut self) -> bool {
+        let leading = self.status.wait_for(|status| matches!(status, Status::Leading { .. })).await;
+        leading.is_ok()
+    }
+
+    /// Waits until it is doing something else than before, and says what.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn changed(&mut self) -> Status {
+        if self.status.changed().await.is_err() {
+            return Status::Stopped;
+        }
+        self.status.borrow_and_update().clone()
+    }
+
+    /// Resigns and ends: those who wait are told, and the next coordinator need not wait out the leadership
+    /// lease. Bounded by about three seconds.
+    ///
+    /// # Cancel safety
+    /// Dropping it does not stop the resignation.
+    pub async fn shutdown(self) {
+        let (told, done) = oneshot::channel();
+        if self.commands.send(Command::Shutdown(told)).await.is_ok() {
+            // It ends with an error only if the task has ended already.
+            let _ = done.await;
+        }
+        let _ = self.task.await;
+    }
+}

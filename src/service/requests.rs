@@ -1,0 +1,100 @@
+//! From a message to a request of the engine: the checks that need no lock (PROTOCOL.md section 2).
+
+use super::outbox::ReplyTo;
+use super::shard::Shard;
+use crate::clock::Clock;
+use crate::engine::message::{Code, Now, Refusal, Reply, Request};
+use crate::store::Store;
+use crate::transport::{Message, Transport};
+use crate::types::{Epoch, Token};
+use crate::wire::format::BODY_BYTES_MAX;
+use crate::wire::inbox::reply_allowed;
+use crate::wire::info::{self, Info};
+use crate::wire::request::{self, Asked};
+
+/// The version of the protocol.
+const PROTOCOL: u64 = 1;
+
+impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
+    /// One request. A leader that is not sure says nothing, not even that the request makes no sense (S3).
+    pub(super) async fn handle_request(&mut self, now: Now, message: Message) {
+        let Some(term) = self.serving.as_ref().map(|serving| serving.engine.term()) else { return };
+        let epoch = term.epoch;
+        if !term.acts(now.boot) || !self.may_reply(&message) {
+            return;
+        }
+        let subject = message.reply.map(std::sync::Arc::from);
+        match request::decode(&self.subjects, &message.subject, &message.payload) {
+            Ok(decoded) => {
+                let reply = subject.map(|subject| ReplyTo { subject, format: decoded.format });
+                if decoded.shard.is_some_and(|shard| shard != self.config.shard) {
+                    let message = format!("this namespace has one shard, {}; send without a shard number", self.config.shard);
+                    self.refuse(reply.as_ref(), epoch, Refusal::new(Code::WrongShard, message)).await;
+                    return;
+                }
+                match decoded.asked {
+                    Asked::Engine(ask) => {
+                        if let Some(serving) = &mut self.serving {
+                            serving.engine.handle(now, Request { owner: decoded.owner, reply, ask });
+                        }
+                    }
+                    Asked::Info => self.inform(reply.as_ref(), epoch).await,
+                    Asked::Stats { .. } => {
+                        let refusal = Refusal::new(Code::BadRequest, "this version does not serve stats");
+                        self.refuse(reply.as_ref(), epoch, refusal).await;
+                    }
+                }
+            }
+            Err(rejected) => {
+                let reply = subject.map(|subject| ReplyTo { subject, format: rejected.format });
+                self.refuse(reply.as_ref(), epoch, rejected.refusal).await;
+            }
+        }
+    }
+
+    /// A client chooses where the answer goes, and this connection may publish where the client may not: only
+    /// inboxes are answered.
+    fn may_reply(&mut self, message: &Message) -> bool {
+        let Some(reply) = &message.reply else { return true };
+        let allowed = reply_allowed(&self.config.reply_prefix, reply);
+        if !allowed {
+            self.refused_replies += 1;
+            // One line for each doubling, so that nobody fills the log.
+            if self.refused_replies.is_power_of_two() {
+                let count = self.refused_replies;
+                tracing::warn!(count, subject = message.subject, "a reply subject was refused");
+            }
+        }
+        allowed
+    }
+
+    async fn refuse(&self, to: Option<&ReplyTo>, epoch: Epoch, refusal: Refusal) {
+        if let Some(to) = to {
+            self.outbox.reply(to, epoch, &Reply::Error(refusal)).await;
+        }
+    }
+
+    async fn inform(&self, to: Option<&ReplyTo>, epoch: Epoch) {
+        let (Some(to), Some(serving)) = (to, &self.serving) else { return };
+        let limits = &self.config.limits;
+        let limits = [
+            ("body_bytes_max", BODY_BYTES_MAX),
+            ("waiters_per_lock_max", limits.waiters_per_lock_max),
+            ("holders_per_lock_max", limits.holders_per_lock_max),
+            ("leases_per_owner_max", limits.leases_per_owner_max),
+            ("leases_max", limits.leases_max),
+            ("finished_ids_max", limits.finished_max),
+        ];
+        let info = Info {
+            version: env!("CARGO_PKG_VERSION").into(),
+            protocol: PROTOCOL,
+            namespace: self.config.namespace.clone(),
+            shards: 1,
+            leaders: vec![self.leader(serving.engine.term())],
+            limits: limits.into_iter().map(|(name, limit)| (name.into(), limit as u64)).collect(),
+            server_version: self.config.server_version.clone(),
+            highest_token: Token::new(serving.engine.delivered(), u8::MAX),
+        };
+        self.outbox.raw(to, info::encode(to.format, epoch, &info)).await;
+    }
+}

@@ -1,0 +1,424 @@
+//! The driver of one shard: it brings what arrives to the leadership and the engine, and does what they want
+//! done. It decides nothing about locks itself.
+//!
+//! One task owns all of it. Writes run beside it, as many as the engine wants, so a slow write on one lock
+//! never delays another; their outcomes come back as one of the inputs.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{BoxStream, FuturesUnordered};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Status;
+use super::config::Config;
+use super::io::{self, Done};
+use super::leadership::{Action, Identity, Leadership};
+use super::outbox::{Outbox, ReplyTo};
+use crate::clock::Clock;
+use crate::engine::message::{LockEntry, Now, Output};
+use crate::engine::{Engine, Term};
+use crate::store::{Delivery, Entry, Store};
+use crate::transport::{Message, Transport, TransportError};
+use crate::types::{CoordinatorId, Key, Timestamp};
+use crate::wire::heartbeat::Heartbeat;
+use crate::wire::info::Leader;
+use crate::wire::subject::SubjectSpace;
+
+/// What the owner of a coordinator may tell it.
+pub(super) enum Command {
+    /// To resign and end; the sender is told when that is done.
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// Something that happened.
+enum Input {
+    Command(Option<Command>),
+    Done(Done),
+    Record(Option<Delivery>),
+    Heartbeat(Option<Message>),
+    Notice(Option<Message>),
+    Request(Option<Message>),
+    Time,
+}
+
+type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// A term that is being served.
+pub(super) struct Serving {
+    pub(super) engine: Engine<ReplyTo>,
+    /// Counts the terms of this coordinator: what belongs to an earlier one is not for this engine.
+    number: u64,
+    /// The standing consumer of the bucket (S5).
+    records: Option<BoxStream<'static, Delivery>>,
+    requests: Option<BoxStream<'static, Message>>,
+    /// All that was written before the term is known.
+    loaded: bool,
+}
+
+/// One shard of one coordinator.
+pub(super) struct Shard<S, T, C> {
+    pub(super) config: Config,
+    pub(super) me: CoordinatorId,
+    pub(super) subjects: SubjectSpace,
+    pub(super) outbox: Outbox<T>,
+    pub(super) serving: Option<Serving>,
+    /// Requests whose reply subject was refused.
+    pub(super) refused_replies: u64,
+    clock: C,
+    store: S,
+    transport: T,
+    leadership: Leadership,
+    /// Which store this was at the beginning (S11).
+    identity: String,
+    work: FuturesUnordered<Work>,
+    commands: mpsc::Receiver<Command>,
+    heartbeats: BoxStream<'static, Message>,
+    notices: BoxStream<'static, Message>,
+    status: watch::Sender<Status>,
+    terms: u64,
+    stopping: Option<(Timestamp, oneshot::Sender<()>)>,
+    over: bool,
+}
+
+/// How long a resignation may take.
+const RESIGN_FOR: std::time::Duration = std::time::Duration::from_secs(3);
+
+impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
+    /// Subscribes to what a coordinator must always hear.
+    pub(super) async fn new(
+        (store, transport, clock): (S, T, C),
+        config: Config,
+        identity: String,
+        commands: mpsc::Receiver<Command>,
+        status: watch::Sender<Status>,
+    ) -> Result<Self, TransportError> {
+        let me = CoordinatorId::random();
+        let subjects = SubjectSpace::new(config.namespace.clone());
+        let outbox = Outbox::new(transport.clone(), &config);
+        let heartbeats = transport.subscribe(subjects.heartbeat(config.shard)).await?;
+        let notices = transport.subscribe(outbox.notices()).await?;
+        let leadership = Leadership::new(Identity {
+            coordinator: me,
+            host: config.host.clone(),
+            pid: config.pid,
+            leader_lease: config.leader_lease,
+        });
+        Ok(Self {
+            config,
+            me,
+            subjects,
+            outbox,
+            serving: None,
+            refused_replies: 0,
+            clock,
+            store,
+            transport,
+            leadership,
+            identity,
+            work: FuturesUnordered::new(),
+            commands,
+            heartbeats,
+            notices,
+            status,
+            terms: 0,
+            stopping: None,
+            over: false,
+        })
+    }
+
+    /// Runs until the coordinator is told to end.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.act().await;
+            let now = self.clock.now();
+            if self.is_over(now.boot) {
+                break;
+            }
+            // What is due is done first, or a flood of other inputs could put it off for ever.
+            let due = self.next_timeout().is_some_and(|at| at <= now.boot);
+            let input = if due { Input::Time } else { self.next_input().await };
+            // Whatever arrived, the clock is read after it (S3).
+            let now = self.clock.now();
+            self.handle(now, input).await;
+        }
+        self.status.send_replace(Status::Stopped);
+        if let Some((_, told)) = self.stopping.take() {
+            // Nobody may be waiting for it any more.
+            let _ = told.send(());
+        }
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.over || self.stopping.as_ref().is_some_and(|(until, _)| *until <= now)
+    }
+
+    fn next_timeout(&self) -> Option<Timestamp> {
+        let engine = self.serving.as_ref().and_then(|serving| serving.engine.poll_timeout());
+        let stopping = self.stopping.as_ref().map(|(until, _)| *until);
+        [self.leadership.poll_timeout(), engine, stopping].into_iter().flatten().min()
+    }
+
+    async fn next_input(&mut self) -> Input {
+        let timeout = self.next_timeout();
+        let clock = self.clock.clone();
+        let time = async move {
+            match timeout {
+                Some(at) => clock.sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        let (mut records, mut requests) = (None, None);
+        if let Some(serving) = &mut self.serving {
+            records = serving.records.as_mut();
+            requests = serving.requests.as_mut();
+        }
+        tokio::select! {
+            biased;
+            command = self.commands.recv(), if self.stopping.is_none() => Input::Command(command),
+            Some(done) = self.work.next() => Input::Done(done),
+            record = next_of(records) => Input::Record(record),
+            beat = self.heartbeats.next() => Input::Heartbeat(beat),
+            notice = self.notices.next() => Input::Notice(notice),
+            request = next_of(requests) => Input::Request(request),
+            () = time => Input::Time,
+        }
+    }
+
+    async fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Command(command) => self.stop(now, command).await,
+            Input::Done(done) => self.handle_done(now, done),
+            Input::Record(record) => self.handle_record(now, record),
+            Input::Heartbeat(Some(message)) => self.handle_heartbeat(now, &message),
+            Input::Notice(Some(message)) => self.handle_notice(now, &message),
+            Input::Request(Some(message)) => self.handle_request(now, message).await,
+            Input::Heartbeat(None) | Input::Notice(None) | Input::Request(None) => {
+                // The connection is closed for good: nothing can be led without it.
+                tracing::error!("the connection is closed");
+                self.over = true;
+            }
+            Input::Time => {
+                self.leadership.handle_timeout(now.boot);
+                if let Some(serving) = &mut self.serving {
+                    serving.engine.handle_timeout(now);
+                }
+            }
+        }
+    }
+
+    fn handle_done(&mut self, now: Now, done: Done) {
+        let current = |serving: &&mut Serving, term: u64| serving.number == term;
+        match done {
+            Done::Written { term, name, attempt, outcome } => {
+                if let Some(serving) = self.serving.as_mut().filter(|serving| current(serving, term)) {
+                    serving.engine.handle_written(now, &name, attempt, outcome);
+                }
+            }
+            Done::BatchWritten { term, attempt, outcome } => {
+                if let Some(serving) = self.serving.as_mut().filter(|serving| current(serving, term)) {
+                    serving.engine.handle_batch_written(now, attempt, outcome);
+                }
+            }
+            Done::Following { term, records } => {
+                if let Some(serving) = self.serving.as_mut().filter(|serving| current(serving, term)) {
+                    serving.records = Some(records);
+                }
+            }
+            Done::Subscribed { term, requests } => {
+                if let Some(serving) = self.serving.as_mut().filter(|serving| current(serving, term)) {
+                    serving.requests = Some(requests);
+                    let epoch = serving.engine.term().epoch;
+                    tracing::info!(%epoch, shard = %self.config.shard, "leading");
+                    self.status.send_replace(Status::Leading { epoch });
+                }
+            }
+            Done::TakeoverWritten(outcome) => self.leadership.handle_takeover(now.boot, outcome),
+            Done::LeaseWritten(outcome) => self.leadership.handle_lease_written(now.boot, outcome),
+            Done::ShardRead(read) => self.leadership.handle_shard_read(now.boot, read),
+            Done::LeaseRead { revision, record } => {
+                self.leadership.handle_lease_read(now.boot, revision, record);
+            }
+            Done::Identified(Some(identity)) => self.leadership.handle_identity(identity == self.identity),
+            // It is asked for again when there is reason to.
+            Done::Identified(None) => {}
+        }
+    }
+
+    fn handle_record(&mut self, now: Now, record: Option<Delivery>) {
+        let Some(serving) = &mut self.serving else { return };
+        let entry = match record {
+            Some(Delivery::Entry(entry)) => entry,
+            Some(Delivery::Interrupted(why)) => {
+                tracing::warn!(why, "the standing consumer was interrupted");
+                self.work.push(io::identify(self.store.clone()));
+                return;
+            }
+            None => {
+                serving.records = None;
+                let term = serving.number;
+                self.work.push(io::follow(self.store.clone(), self.clock.clone(), term));
+                return;
+            }
+        };
+        let Entry { key, revision, value } = entry;
+        self.leadership.saw(revision);
+        match key {
+            Key::Lock(name) => {
+                let content = io::content(value.as_deref());
+                serving.engine.handle_entry(now, LockEntry { name, revision, content });
+            }
+            Key::Epoch => {
+                serving.engine.handle_delivered(now, revision);
+                self.leadership.handle_epoch_seen(now.boot, revision);
+            }
+            Key::Lease | Key::Journal => serving.engine.handle_delivered(now, revision),
+        }
+        self.finish_loading();
+    }
+
+    /// All that was written before this term is known as soon as its own epoch has been delivered (S5).
+    fn finish_loading(&mut self) {
+        let Some(serving) = &mut self.serving else { return };
+        if serving.loaded || serving.engine.delivered() < serving.engine.term().epoch.revision() {
+            return;
+        }
+        serving.loaded = true;
+        let subject = self.subjects.requests();
+        self.work.push(io::subscribe(self.transport.clone(), self.clock.clone(), subject, serving.number));
+    }
+
+    fn handle_heartbeat(&mut self, now: Now, message: &Message) {
+        match Heartbeat::decode(&message.payload) {
+            Ok(beat) if beat.shard == self.config.shard && beat.coordinator != self.me => {
+                self.leadership.handle_heartbeat(now.boot, beat.epoch);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "not a sign of life"),
+        }
+    }
+
+    fn handle_notice(&mut self, now: Now, message: &Message) {
+        let number = self.outbox.noticed(&message.subject).filter(|_| message.no_responders);
+        if let (Some(number), Some(serving)) = (number, &mut self.serving) {
+            serving.engine.handle_undelivered(now, number);
+        }
+    }
+
+    /// Does what the leadership and the engine want done, until neither wants anything.
+    async fn act(&mut self) {
+        loop {
+            if let Some(action) = self.leadership.poll_action() {
+                self.act_on(action).await;
+            } else if let Some(output) = self.serving.as_mut().and_then(|s| s.engine.poll_output()) {
+                self.act_for_engine(output).await;
+            } else {
+                return;
+            }
+        }
+    }
+
+    async fn act_for_engine(&mut self, output: Output<ReplyTo>) {
+        let Some(serving) = &self.serving else { return };
+        let (term, epoch) = (serving.number, serving.engine.term().epoch);
+        match output {
+            Output::Reply { to, reply } => self.outbox.reply(&to, epoch, &reply).await,
+            Output::Grant { to, grant, number } => self.outbox.grant(&to, epoch, grant, number).await,
+            Output::Event(event) => self.outbox.event(epoch, &event).await,
+            Output::Write(write) => self.work.push(io::write(self.store.clone(), term, write)),
+            Output::Batch(batch) => self.work.push(io::write_batch(self.store.clone(), term, epoch, batch)),
+            Output::Confirm(ticket) => self.leadership.confirm(self.clock.now().boot, ticket),
+        }
+    }
+
+    async fn act_on(&mut self, action: Action) {
+        let store = self.store.clone();
+        match action {
+            Action::ReadShard => self.work.push(io::read_shard(store)),
+            Action::Takeover { expected, epoch, lease } => {
+                self.work.push(io::take_over(store, expected, &epoch, &lease));
+            }
+            Action::WriteLease { expected, lease } => self.work.push(io::write_lease(store, expected, &lease)),
+            Action::ReadLease { revision } => self.work.push(io::read_lease(store, revision)),
+            Action::CheckIdentity => self.work.push(io::identify(store)),
+            Action::Lead(term) => self.lead(term).await,
+            Action::Extend { until } => {
+                let now = self.clock.now();
+                if let Some(serving) = &mut self.serving {
+                    serving.engine.extend(now, until);
+                }
+            }
+            Action::Confirmed { ticket, revision } => {
+                let now = self.clock.now();
+                if let Some(serving) = &mut self.serving {
+                    serving.engine.handle_confirmed(now, ticket, revision);
+                }
+            }
+            Action::StepDown { why } => {
+                tracing::warn!(why, shard = %self.config.shard, "stepping down");
+                self.serving = None;
+                self.status.send_replace(Status::Standby);
+            }
+            Action::Quarantine { why } => {
+                tracing::error!(why, shard = %self.config.shard, "the shard is quarantined");
+                if let Some(serving) = &mut self.serving {
+                    serving.engine.quarantine(why.clone());
+                }
+                self.status.send_replace(Status::Quarantined { why });
+            }
+            Action::Heartbeat { epoch } => self.outbox.heartbeat(self.me, epoch).await,
+            Action::Over => self.over = true,
+        }
+    }
+
+    /// The takeover is acknowledged. Requests are not served before everything is loaded.
+    async fn lead(&mut self, term: Term) {
+        self.terms += 1;
+        let leader = self.leader(&term);
+        self.serving = Some(Serving {
+            engine: Engine::new(self.config.limits.clone(), term),
+            number: self.terms,
+            records: None,
+            requests: None,
+            loaded: false,
+        });
+        self.work.push(io::follow(self.store.clone(), self.clock.clone(), self.terms));
+        self.outbox.leads(&leader, self.clock.now()).await;
+    }
+
+    pub(super) fn leader(&self, term: &Term) -> Leader {
+        Leader {
+            shard: self.config.shard,
+            epoch: term.epoch,
+            coordinator: self.me,
+            host: self.config.host.clone(),
+            pid: self.config.pid,
+        }
+    }
+
+    /// Tells those who wait, falls silent, and writes the resignation.
+    async fn stop(&mut self, now: Now, command: Option<Command>) {
+        // A coordinator whose owner is gone ends like one that was told to.
+        let told = match command {
+            Some(Command::Shutdown(told)) => told,
+            None => oneshot::channel().0,
+        };
+        if let Some(serving) = &mut self.serving {
+            serving.requests = None;
+            serving.engine.handle_shutdown(now);
+        }
+        self.act().await;
+        self.serving = None;
+        self.stopping = Some((now.boot + RESIGN_FOR, told));
+        self.leadership.resign(self.clock.now().boot);
+    }
+}
+
+/// The next item, or never where there is no stream.
+async fn next_of<M>(stream: Option<&mut BoxStream<'static, M>>) -> Option<M> {
+    match stream {
+        Some(stream) => stream.next().await,
+        None => pending().await,
+    }
+}
