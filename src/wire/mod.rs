@@ -1,1 +1,34 @@
-//! Bytes to types and back.
+//! Bytes to types and back: no IO, no clock. With the command line the only module that knows serde.
+//!
+//! One home for each format: its encoding, its decoding and the test that one undoes the other stand in one
+//! file (in the `tests.rs` beside it, where that is long). What arrives goes through two steps: the bytes become a `value` (strict about duplicate fields,
+//! trailing bytes and nesting), then the `fields` become the types of the crate.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`subject`], [`bucket`], [`inbox`] | subjects of requests, events and heartbeats; names of buckets; reply subjects |
+//! | [`request`] | what clients ask |
+//! | [`reply`], [`info`] | what they are answered |
+//! | [`event`] | what everybody is told |
+//! | [`heartbeat`] | what coordinators tell each other |
+//! | [`record`] | what is stored |
+
+#[cfg(test)]
+mod arbitrary;
+pub mod bucket;
+pub mod event;
+mod fields;
+pub mod format;
+pub mod heartbeat;
+pub mod inbox;
+pub mod info;
+mod mode;
+pub mod record;
+pub mod reply;
+pub mod request;
+pub mod subject;
+mod value;
+mod view;
+
+pub use format::{BODY_BYTES_MAX, Format, REPLY_BYTES_MAX};
+pub use value::DecodeError;

@@ -1,0 +1,69 @@
+//! What the leader of a shard tells the other coordinators four times a second, in MessagePack.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::types::{CoordinatorId, Epoch, Revision, ShardId};
+
+use super::format::{self, Format};
+use super::value::{self, DecodeError};
+
+/// A leader's sign of life. It proves nothing: who leads is decided by the store alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Who leads.
+    pub coordinator: CoordinatorId,
+    /// Since which epoch.
+    pub epoch: Epoch,
+    /// Which shard.
+    pub shard: ShardId,
+}
+
+#[derive(Serialize)]
+struct HeartbeatBody {
+    coordinator: u64,
+    epoch: u64,
+    shard: u16,
+}
+
+impl Heartbeat {
+    /// Encodes it.
+    pub fn encode(&self) -> Bytes {
+        let (coordinator, epoch, shard) = (self.coordinator.0, self.epoch.get(), self.shard.0);
+        format::encode(Format::MessagePack, &HeartbeatBody { coordinator, epoch, shard })
+    }
+
+    /// Decodes one. Unknown fields are ignored.
+    ///
+    /// # Errors
+    /// The bytes are no heartbeat.
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        let fields = value::parse(Format::MessagePack, payload)?;
+        Ok(Self {
+            coordinator: CoordinatorId(fields.need_unsigned("coordinator")?),
+            epoch: Epoch::new(Revision::new(fields.need_unsigned("epoch")?)),
+            shard: ShardId(fields.need_number("shard")?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::arbitrary;
+
+    proptest! {
+        #[test]
+        fn heartbeats_round_trip(coordinator: u64, epoch in arbitrary::epoch(), shard: u16) {
+            let (coordinator, shard) = (CoordinatorId(coordinator), ShardId(shard));
+            let heartbeat = Heartbeat { coordinator, epoch, shard };
+            let body = heartbeat.encode();
+            prop_assert_eq!(Heartbeat::decode(&body), Ok(heartbeat));
+            for end in 0..body.len() {
+                prop_assert!(Heartbeat::decode(&body[..end]).is_err());
+            }
+        }
+    }
+}
