@@ -112,7 +112,8 @@ impl<T: Transport, C: Clock> Client<T, C> {
     fn body(&self, name: &LockName, options: &AcquireOptions, wait_until: Timestamp) -> Bytes {
         let left = wait_until.since(self.shared.clock.now().boot);
         let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        let wait = if options.wait.is_try() { Wait::TRY } else { Wait::from_millis(ms.max(1)).unwrap_or_default() };
+        let wait =
+            if options.wait.is_try() { Wait::TRY } else { Wait::from_millis(ms.max(1)).unwrap_or_default() };
         encode(Format::Json, &Ask::Acquire(options.ask(name, wait)))
     }
 
@@ -135,7 +136,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         let lease = LeaseRef { id: options.id.clone(), token: None };
         let body = encode(Format::Json, &Ask::Release { name: name.clone(), lease, keep: Duration::ZERO });
         let shared = &self.shared;
-        let subject = shared.subjects.request(Verb::Release, &shared.options.owner, Some(name));
+        let subject = shared.subjects.request(Verb::Release, None, &shared.options.owner, Some(name));
         if let Err(error) = shared.link.transport().publish(subject, None, body).await {
             tracing::debug!(%error, "a request could not be taken back");
         }

@@ -81,7 +81,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
 impl<'a, T: Transport, C: Clock> Call<'a, T, C> {
     pub(super) fn new(client: &'a Client<T, C>, verb: Verb, name: Option<&LockName>) -> Self {
         let shared = &client.shared;
-        let subject = shared.subjects.request(verb, &shared.options.owner, name);
+        let subject = shared.subjects.request(verb, None, &shared.options.owner, name);
         let exchange = shared.link.exchange();
         let began = shared.clock.now().boot;
         let mut leaders = shared.leaders.clone();

@@ -172,7 +172,11 @@ impl<T: Transport, C: Clock> Client<T, C> {
     ///
     /// # Errors
     /// Nobody holds it (`not_holder`), or there was no answer.
-    pub async fn admin_release(&self, name: &LockName, reason: Option<String>) -> Result<Answered, CallError> {
+    pub async fn admin_release(
+        &self,
+        name: &LockName,
+        reason: Option<String>,
+    ) -> Result<Answered, CallError> {
         self.ask(Verb::AdminRelease, Some(name), Ask::AdminRelease { name: name.clone(), reason }).await
     }
 
@@ -197,7 +201,9 @@ impl<T: Transport, C: Clock> Client<T, C> {
             Watched::All => subjects.events(),
         };
         let messages = self.shared.link.transport().subscribe(subject).await?;
-        Ok(messages.map(|message| Seen { heard: event::decode(&message.payload), raw: message.payload }).boxed())
+        Ok(messages
+            .map(|message| Seen { heard: event::decode(&message.payload), raw: message.payload })
+            .boxed())
     }
 
     /// Who holds the lock and who waits, or nobody.

@@ -64,11 +64,7 @@ pub(super) fn write_batch<S: Store>(store: S, term: u64, epoch: Epoch, batch: Gu
     async move {
         let attempt = batch.attempt;
         let journal = JournalRecord { attempt, epoch, locks: batch.writes.len() };
-        let guard = Guard {
-            key: Key::Journal,
-            value: journal.encode(),
-            holds: (Key::Epoch, batch.guard),
-        };
+        let guard = Guard { key: Key::Journal, value: journal.encode(), holds: (Key::Epoch, batch.guard) };
         let writes = batch.writes.iter().map(lock_write).collect();
         let outcome = store.write_batch(Batch { writes, guard: Some(guard) }).await;
         Done::BatchWritten { term, attempt, outcome }
@@ -83,12 +79,7 @@ pub(super) fn take_over<S: Store>(
     lease: &LeaseRecord,
 ) -> Work {
     let writes = vec![
-        Write {
-            key: Key::Epoch,
-            expected: Some(expected),
-            value: epoch.encode(),
-            ttl_seconds: None,
-        },
+        Write { key: Key::Epoch, expected: Some(expected), value: epoch.encode(), ttl_seconds: None },
         // The deposed leader may be writing it at this moment: whatever is there is replaced.
         Write { key: Key::Lease, expected: None, value: lease.encode(), ttl_seconds: None },
     ];
@@ -96,12 +87,7 @@ pub(super) fn take_over<S: Store>(
 }
 
 pub(super) fn write_lease<S: Store>(store: S, expected: Revision, lease: &LeaseRecord) -> Work {
-    let write = Write {
-        key: Key::Lease,
-        expected: Some(expected),
-        value: lease.encode(),
-        ttl_seconds: None,
-    };
+    let write = Write { key: Key::Lease, expected: Some(expected), value: lease.encode(), ttl_seconds: None };
     async move { Done::LeaseWritten(store.write(write).await) }.boxed()
 }
 

@@ -175,14 +175,6 @@ impl Leadership {
         }
     }
 
-    /// The epoch that this coordinator leads in, sure or not.
-    pub(super) const fn epoch(&self) -> Option<Epoch> {
-        match &self.state {
-            State::Leading(leading) => Some(leading.epoch),
-            _ => None,
-        }
-    }
-
     /// A revision was seen, in an acknowledgement or a delivery.
     pub(super) fn saw(&mut self, revision: Revision) {
         self.highest = self.highest.max(revision);
@@ -345,7 +337,9 @@ impl Leadership {
         let Some(flight) = &mut leading.flight else { return };
         match record {
             Some(record) if record.attempt == flight.record.attempt => self.lease_acknowledged(now, revision),
-            Some(record) => self.step_down(now, format!("deposed by {} on {}", record.coordinator, record.host)),
+            Some(record) => {
+                self.step_down(now, format!("deposed by {} on {}", record.coordinator, record.host))
+            }
             // Not there yet, or overwritten meanwhile: the same write again brings the newer number.
             None => flight.retry_at = Some(now + RETRY_AFTER),
         }
@@ -541,11 +535,7 @@ impl Leadership {
 
 impl Taking {
     fn action(&self) -> Action {
-        Action::Takeover {
-            expected: self.expected,
-            epoch: self.epoch.clone(),
-            lease: self.lease.clone(),
-        }
+        Action::Takeover { expected: self.expected, epoch: self.epoch.clone(), lease: self.lease.clone() }
     }
 }
 

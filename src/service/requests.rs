@@ -28,7 +28,10 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             Ok(decoded) => {
                 let reply = subject.map(|subject| ReplyTo { subject, format: decoded.format });
                 if decoded.shard.is_some_and(|shard| shard != self.config.shard) {
-                    let message = format!("this namespace has one shard, {}; send without a shard number", self.config.shard);
+                    let message = format!(
+                        "this namespace has one shard, {}; send without a shard number",
+                        self.config.shard
+                    );
                     self.refuse(reply.as_ref(), epoch, Refusal::new(Code::WrongShard, message)).await;
                     return;
                 }
@@ -68,13 +71,13 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         allowed
     }
 
-    async fn refuse(&self, to: Option<&ReplyTo>, epoch: Epoch, refusal: Refusal) {
+    async fn refuse(&mut self, to: Option<&ReplyTo>, epoch: Epoch, refusal: Refusal) {
         if let Some(to) = to {
             self.outbox.reply(to, epoch, &Reply::Error(refusal)).await;
         }
     }
 
-    async fn inform(&self, to: Option<&ReplyTo>, epoch: Epoch) {
+    async fn inform(&mut self, to: Option<&ReplyTo>, epoch: Epoch) {
         let (Some(to), Some(serving)) = (to, &self.serving) else { return };
         let limits = &self.config.limits;
         let limits = [

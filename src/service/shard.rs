@@ -339,7 +339,9 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             Action::Takeover { expected, epoch, lease } => {
                 self.work.push(io::take_over(store, expected, &epoch, &lease));
             }
-            Action::WriteLease { expected, lease } => self.work.push(io::write_lease(store, expected, &lease)),
+            Action::WriteLease { expected, lease } => {
+                self.work.push(io::write_lease(store, expected, &lease))
+            }
             Action::ReadLease { revision } => self.work.push(io::read_lease(store, revision)),
             Action::CheckIdentity => self.work.push(io::identify(store)),
             Action::Lead(term) => self.lead(term).await,
