@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod engine;
+pub mod nats;
 pub mod store;
 pub mod transport;
 pub mod types;
