@@ -3,6 +3,7 @@
 pub mod client;
 pub mod clock;
 pub mod engine;
+pub mod nats;
 pub mod service;
 pub mod store;
 pub mod transport;

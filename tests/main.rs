@@ -1,1 +1,6 @@
+//! The tests that need more than one module, or a real server.
 
+#[cfg(test)]
+mod live;
+#[cfg(test)]
+mod support;

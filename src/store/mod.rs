@@ -4,8 +4,9 @@
 //! which rises over all keys of the store. What a write's answer means is stated on [`WriteOutcome`]; in
 //! particular a write without an answer is neither done nor undone (S7).
 
-mod contract;
+pub mod contract;
 mod memory;
+mod state;
 
 use std::future::Future;
 
@@ -17,6 +18,8 @@ use crate::types::{Key, Revision};
 
 pub use contract::contract;
 pub use memory::MemoryStore;
+pub(crate) use state::is_well_formed;
+pub use state::{BATCH_RECORDS_MAX, StoreCore};
 
 /// One compare-and-set.
 #[derive(Debug, Clone)]

@@ -1,7 +1,9 @@
 //! The messaging port: subjects, replies and subscriptions, as core NATS has them. At most once: a message may
 //! be lost, late, or delivered twice, and everything above is built for that.
 
+pub mod contract;
 mod memory;
+pub mod subject;
 
 use std::future::Future;
 
@@ -9,6 +11,9 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 pub use memory::MemoryTransport;
+
+/// A subscription that is so many messages behind loses the newest.
+pub const SUBSCRIPTION_MESSAGES_MAX: usize = 65_536;
 
 /// A message as it arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]

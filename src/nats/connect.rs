@@ -1,0 +1,365 @@
+//! Connections, with the settings of the client library that would hurt set right.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, Event, ServerAddr, ServerError};
+
+use super::denials::Denials;
+use super::version::ServerVersion;
+use crate::clock::{Clock as _, SystemClock, within};
+use crate::transport::SUBSCRIPTION_MESSAGES_MAX;
+use crate::transport::subject::check_publishable;
+
+/// A dead server is noticed after about three of these; the library's own 60 s would be minutes.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two attempts to connect again: at most this, where the library goes up to 4 s.
+const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// One address may take so long, so that a dead one in a list does not use up the time of all.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    /// The servers, `nats://host:port` or `tls://host:port`; more are learnt from the first that answers.
+    pub urls: Vec<String>,
+    /// Who connects.
+    pub credentials: Credentials,
+    /// The certificates.
+    pub tls: Tls,
+    /// Where answers go: `_INBOX` where nothing is said.
+    pub inbox_prefix: Option<String>,
+    /// The name that the server shows.
+    pub name: Option<String>,
+    /// Do not deliver this connection's messages to its own subscriptions.
+    pub no_echo: bool,
+    /// How long the first connection may take. Later ones are tried for ever.
+    pub timeout: Duration,
+    /// Where the first connection fails for want of an answer, try again, for ever.
+    pub keep_trying: bool,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            urls: vec!["nats://127.0.0.1:4222".into()],
+            credentials: Credentials::None,
+            tls: Tls::default(),
+            inbox_prefix: None,
+            name: None,
+            no_echo: false,
+            timeout: Duration::from_secs(5),
+            keep_trying: false,
+        }
+    }
+}
+
+/// Who connects.
+#[derive(Clone, Default)]
+pub enum Credentials {
+    /// Nobody in particular, or who stands in the URL.
+    #[default]
+    None,
+    /// A credentials file with a JWT and a key.
+    File(PathBuf),
+    /// The seed of an nkey.
+    NkeySeed(String),
+    /// A user and a password.
+    User {
+        /// The user.
+        name: String,
+        /// The password.
+        password: String,
+    },
+    /// A token.
+    Token(String),
+}
+
+/// Without the secrets.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::NkeySeed(_) => f.write_str("NkeySeed(..)"),
+            Self::User { name, .. } => f.debug_struct("User").field("name", name).finish_non_exhaustive(),
+            Self::Token(_) => f.write_str("Token(..)"),
+        }
+    }
+}
+
+/// The certificates of a connection. The system's authorities are trusted where none is named.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// The only authority to trust, as a PEM file.
+    pub authority: Option<PathBuf>,
+    /// This client's certificate and its key, as PEM files.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Refuse to connect without TLS.
+    pub required: bool,
+}
+
+/// A connection that could not be made.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No server answered.
+    #[error("no NATS server at {urls}: {reason}")]
+    Unreachable {
+        /// Which were tried, without the secrets in them.
+        urls: String,
+        /// What happened to the last one.
+        reason: String,
+    },
+    /// The server does not know these credentials.
+    #[error("the NATS server at {urls} refused the credentials")]
+    Unauthorized {
+        /// Which were tried, without the secrets in them.
+        urls: String,
+    },
+    /// An option that cannot be used.
+    #[error("{0}")]
+    BadOption(String),
+    /// A server that lacks what natslock needs.
+    #[error(
+        "the NATS server has version {found}, natslock needs {needed} or newer (nats/install gets one)",
+        needed = ServerVersion::LEAST
+    )]
+    TooOld {
+        /// What the server said.
+        found: String,
+    },
+}
+
+impl ConnectError {
+    /// True where the same call may succeed later.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+/// A connection to NATS. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    client: Client,
+    denials: Denials,
+}
+
+/// A connection that somebody else made, with whatever settings. It tells missing permissions by their time-outs
+/// only, and its pings decide when a dead server is noticed.
+impl From<Client> for Connection {
+    fn from(client: Client) -> Self {
+        Self { client, denials: Denials::new() }
+    }
+}
+
+impl Connection {
+    /// The client of the library.
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What the server did not allow this connection.
+    pub const fn denials(&self) -> &Denials {
+        &self.denials
+    }
+
+    /// Checks that the server is new enough.
+    ///
+    /// # Errors
+    /// [`ConnectError::TooOld`], also where the server's version cannot be read.
+    pub fn check_version(&self) -> Result<(), ConnectError> {
+        let found = self.client.server_info().version;
+        match found.parse::<ServerVersion>() {
+            Ok(version) if version >= ServerVersion::LEAST => Ok(()),
+            _ => Err(ConnectError::TooOld { found }),
+        }
+    }
+
+    /// Sends what was published and ends the connection.
+    pub async fn close(&self) {
+        // Both fail only where the connection is closed already.
+        let _ = self.client.drain().await;
+    }
+}
+
+/// Connects.
+///
+/// # Errors
+/// See [`ConnectError`]. With `keep_trying`, [`ConnectError::Unreachable`] never comes.
+///
+/// # Cancel safety
+/// Dropping it leaves nothing behind.
+pub async fn connect(options: &ConnectOptions) -> Result<Connection, ConnectError> {
+    let addresses = parse_urls(&options.urls)?;
+    loop {
+        match attempt(options, &addresses).await {
+            Err(error) if options.keep_trying && error.is_retryable() => {
+                tracing::warn!(%error, "cannot connect, trying again");
+                SystemClock.sleep_until(SystemClock::boot() + RECONNECT_DELAY_MAX).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Tries each server once.
+async fn attempt(options: &ConnectOptions, addresses: &[ServerAddr]) -> Result<Connection, ConnectError> {
+    let denials = Denials::new();
+    let library = library_options(options, denials.clone()).await?;
+    let urls = || shown(addresses);
+    let connected = within(&SystemClock, options.timeout, library.connect(addresses)).await;
+    let client = match connected {
+        Some(Ok(client)) => client,
+        Some(Err(error)) => return Err(explain(&error, urls())),
+        None => {
+            let reason = format!("no answer within {:?}", options.timeout);
+            return Err(ConnectError::Unreachable { urls: urls(), reason });
+        }
+    };
+    let connection = Connection { client, denials };
+    connection.check_version()?;
+    Ok(connection)
+}
+
+fn explain(error: &async_nats::ConnectError, urls: String) -> ConnectError {
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation => ConnectError::Unauthorized { urls },
+        ConnectErrorKind::Authentication => ConnectError::BadOption(format!("the key cannot sign: {error}")),
+        ConnectErrorKind::ServerParse | ConnectErrorKind::Tls => ConnectError::BadOption(error.to_string()),
+        _ => ConnectError::Unreachable { urls, reason: error.to_string() },
+    }
+}
+
+async fn library_options(
+    options: &ConnectOptions,
+    denials: Denials,
+) -> Result<async_nats::ConnectOptions, ConnectError> {
+    let mut library = async_nats::ConnectOptions::new()
+        .ping_interval(PING_INTERVAL)
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .connection_timeout(options.timeout.min(ADDRESS_TIMEOUT))
+        .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX)
+        .reconnect_delay_callback(reconnect_delay)
+        .event_callback(move |event| {
+            note(&event, &denials);
+            std::future::ready(())
+        })
+        .require_tls(options.tls.required);
+    if let Some(prefix) = &options.inbox_prefix {
+        check_publishable(prefix)
+            .map_err(|error| ConnectError::BadOption(format!("inbox prefix: {error}")))?;
+        library = library.custom_inbox_prefix(prefix);
+    }
+    if let Some(name) = &options.name {
+        library = library.name(name);
+    }
+    if options.no_echo {
+        library = library.no_echo();
+    }
+    if let Some(path) = &options.tls.authority {
+        library = library.add_root_certificates(path.clone());
+    }
+    if let Some((certificate, key)) = &options.tls.identity {
+        library = library.add_client_certificate(certificate.clone(), key.clone());
+    }
+    with_credentials(library, &options.credentials).await
+}
+
+async fn with_credentials(
+    library: async_nats::ConnectOptions,
+    credentials: &Credentials,
+) -> Result<async_nats::ConnectOptions, ConnectError> {
+    Ok(match credentials {
+        Credentials::None => library,
+        Credentials::File(path) => library
+            .credentials_file(path)
+            .await
+            .map_err(|error| ConnectError::BadOption(format!("credentials {}: {error}", path.display())))?,
+        Credentials::NkeySeed(seed) => library.nkey(seed.clone()),
+        Credentials::User { name, password } => library.user_and_password(name.clone(), password.clone()),
+        Credentials::Token(token) => library.token(token.clone()),
+    })
+}
+
+/// At once the first time, then 50 to 250 ms, so that the clients of a server that comes back do not come all
+/// together.
+fn reconnect_delay(attempts: usize) -> Duration {
+    if attempts <= 1 {
+        return Duration::ZERO;
+    }
+    // Each RandomState has other keys: the hash of nothing is random enough to spread clients out.
+    let random = RandomState::new().build_hasher().finish();
+    Duration::from_millis(50 + random % (RECONNECT_DELAY_MAX.as_millis() as u64 - 49))
+}
+
+/// Logs what happens to the connection and remembers missing permissions.
+fn note(event: &Event, denials: &Denials) {
+    match event {
+        Event::ServerError(ServerError::Other(error)) if denials.note(error) => {
+            tracing::error!(%error, "the NATS server does not allow what natslock needs");
+        }
+        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Disconnected => tracing::warn!("disconnected from NATS"),
+        Event::SlowConsumer(subscription) => {
+            tracing::warn!(subscription, "messages were lost: more came in than were handled");
+        }
+        other => tracing::warn!(event = %other, "NATS"),
+    }
+}
+
+fn parse_urls(urls: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
+    if urls.is_empty() {
+        return Err(ConnectError::BadOption("no NATS server is named".into()));
+    }
+    let parse = |url: &String| {
+        // The text may hold a password: the error does not repeat it.
+        url.parse::<ServerAddr>()
+            .map_err(|error| ConnectError::BadOption(format!("not the URL of a NATS server: {error}")))
+    };
+    urls.iter().map(parse).collect()
+}
+
+fn shown(addresses: &[ServerAddr]) -> String {
+    let show = |address: &ServerAddr| format!("{}://{}:{}", address.scheme(), address.host(), address.port());
+    addresses.iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reconnects_at_once_and_then_within_a_quarter_of_a_second() {
+        assert_eq!(reconnect_delay(1), Duration::ZERO);
+        for attempts in 2..200 {
+            let delay = reconnect_delay(attempts);
+            assert!((Duration::from_millis(50)..=RECONNECT_DELAY_MAX).contains(&delay), "{delay:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let user = Credentials::User { name: "ada".into(), password: "hunter2".into() };
+        let all = [Credentials::NkeySeed("hunter2".into()), Credentials::Token("hunter2".into()), user];
+        assert!(!format!("{all:?}").contains("hunter2"));
+        let addresses = parse_urls(&["nats://ada:hunter2@10.0.0.1:4333".into()]).unwrap();
+        assert_eq!(shown(&addresses), "nats://10.0.0.1:4333");
+    }
+
+    #[tokio::test]
+    async fn bad_options_are_told_before_connecting() {
+        let none = ConnectOptions { urls: Vec::new(), ..ConnectOptions::default() };
+        let scheme = ConnectOptions { urls: vec!["http://a:b@x".into()], ..ConnectOptions::default() };
+        let prefix = ConnectOptions { inbox_prefix: Some("a..b".into()), ..ConnectOptions::default() };
+        let file = Credentials::File("/nonexistent/x.creds".into());
+        let file = ConnectOptions { credentials: file, keep_trying: true, ..ConnectOptions::default() };
+        for options in [none, scheme, prefix, file] {
+            let error = connect(&options).await.unwrap_err();
+            assert!(matches!(error, ConnectError::BadOption(_)) && !error.is_retryable(), "{error}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The store and the transport on NATS: the only place that names `async_nats`.
+//!
+//! What the server and the client library do on their own account, and where that differs from what one would
+//! expect, was measured; the comments here give the reason for each departure from the library's ready-made
+//! ways.
+
+mod acks;
+mod answer;
+mod api;
+mod bucket;
+mod connect;
+mod denials;
+mod follow;
+mod store;
+mod transport;
+mod version;
+
+pub use bucket::BucketConfig;
+pub use connect::{ConnectError, ConnectOptions, Connection, Credentials, Tls, connect};
+pub use denials::{Action, Denial, Denials};
+pub use store::NatsStore;
+pub use transport::NatsTransport;
+pub use version::{ServerVersion, VersionError};

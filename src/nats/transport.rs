@@ -1,0 +1,126 @@
+//! The transport on core NATS.
+
+use std::time::Duration;
+
+use async_nats::{PublishErrorKind, Request, RequestErrorKind, SubscribeErrorKind, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+
+use super::connect::Connection;
+use super::denials::{Action, Denial};
+use crate::transport::subject::{check_publishable, check_subscribable};
+use crate::transport::{Message, Transport, TransportError};
+
+/// How long the server may take to confirm a subscription.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection to NATS as a transport. Clones share it.
+///
+/// While it is cut off, messages are kept and sent later, however late; once about 2000 are kept, `publish`
+/// waits. Subscriptions are made again by themselves, and what was sent to them meanwhile is lost.
+#[derive(Debug, Clone)]
+pub struct NatsTransport {
+    connection: Connection,
+}
+
+impl NatsTransport {
+    /// The transport over a connection.
+    pub const fn new(connection: Connection) -> Self {
+        Self { connection }
+    }
+
+    /// The connection under it.
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl From<Connection> for NatsTransport {
+    fn from(connection: Connection) -> Self {
+        Self::new(connection)
+    }
+}
+
+impl Connection {
+    /// Subscribes, and returns when the server knows of it.
+    pub(super) async fn subscribe(&self, subject: &str) -> Result<Subscriber, TransportError> {
+        let mark = self.denials().mark();
+        let subscribed = self.client().subscribe(subject.to_owned()).await;
+        let subscriber = subscribed.map_err(|error| match error.kind() {
+            SubscribeErrorKind::Other => TransportError::Closed,
+            _ => TransportError::Refused(format!("{subject:?}: {error}")),
+        })?;
+        self.round_trip().await?;
+        // The server's error came before the answer, but through another task, which may run after this one.
+        tokio::task::yield_now().await;
+        let concerns = |denial: &Denial| denial.action == Action::Subscribe && denial.subject == subject;
+        match self.denials().since(mark, concerns) {
+            Some(denial) => Err(TransportError::Refused(denial.to_string())),
+            None => Ok(subscriber),
+        }
+    }
+
+    /// Waits until the server has done everything that this connection has sent it.
+    ///
+    /// The library's `flush` only empties its own buffer. The server works in order, so an answer to anything
+    /// will do: here that nobody listens on a subject of this connection's own, or that it must not be used.
+    async fn round_trip(&self) -> Result<(), TransportError> {
+        let mark = self.denials().mark();
+        let subject = self.client().new_inbox();
+        let request = Request::new().timeout(Some(CONFIRM_TIMEOUT));
+        let concerns = |denial: &Denial| denial.subject == subject;
+        let answer = tokio::select! {
+            answer = self.client().send_request(subject.clone(), request) => answer,
+            _ = self.denials().wait(mark, concerns) => return Ok(()),
+        };
+        match answer.map_err(|error| error.kind()) {
+            Ok(_) | Err(RequestErrorKind::NoResponders) => Ok(()),
+            Err(RequestErrorKind::TimedOut) => {
+                Err(TransportError::Unavailable(format!("no answer within {CONFIRM_TIMEOUT:?}")))
+            }
+            Err(_) => Err(TransportError::Closed),
+        }
+    }
+}
+
+impl Transport for NatsTransport {
+    /// # Cancel safety
+    /// Dropping it unsubscribes.
+    async fn subscribe(&self, subject: String) -> Result<BoxStream<'static, Message>, TransportError> {
+        check_subscribable(&subject)?;
+        Ok(self.connection.subscribe(&subject).await?.map(arrived).boxed())
+    }
+
+    async fn publish(
+        &self,
+        subject: String,
+        reply: Option<String>,
+        payload: Bytes,
+    ) -> Result<(), TransportError> {
+        check_publishable(&subject)?;
+        reply.as_deref().map_or(Ok(()), check_publishable)?;
+        let client = self.connection.client();
+        let sent = match reply {
+            Some(reply) => client.publish_with_reply(subject, reply, payload).await,
+            None => client.publish(subject, payload).await,
+        };
+        sent.map_err(|error| match error.kind() {
+            PublishErrorKind::Send => TransportError::Closed,
+            _ => TransportError::Refused(error.to_string()),
+        })
+    }
+
+    fn new_inbox(&self) -> String {
+        self.connection.client().new_inbox()
+    }
+}
+
+fn arrived(message: async_nats::Message) -> Message {
+    Message {
+        subject: message.subject.to_string(),
+        reply: message.reply.map(|reply| reply.to_string()),
+        payload: message.payload,
+        no_responders: message.status.is_some_and(|status| status.as_u16() == 503),
+    }
+}

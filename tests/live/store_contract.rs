@@ -1,0 +1,187 @@
+//! The store on real servers: the contract, and what only a real server can do.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use natslock::clock::{SystemClock, within};
+use natslock::nats::{BucketConfig, NatsStore, connect};
+use natslock::store::contract::{answered, cas, contract, lock, next_entry, written};
+use natslock::store::{Batch, Delivery, Guard, Store as _, Write, WriteOutcome};
+use natslock::types::{Key, Revision};
+
+use super::{bucket, open};
+use crate::support::{NatsCluster, NatsServer, eventually};
+
+async fn served(server: &NatsServer) -> NatsStore {
+    open(&server.connect().await, &bucket("test")).await
+}
+
+#[tokio::test]
+async fn one_server_keeps_the_contract() {
+    let server = NatsServer::start().await;
+    contract(served(&server).await).await;
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_contract() {
+    let cluster = NatsCluster::start().await;
+    let connection = connect(&cluster.options()).await.unwrap();
+    let config = BucketConfig { replicas: 3, ..bucket("test") };
+    contract(open(&connection, &config).await).await;
+}
+
+#[tokio::test]
+async fn revisions_begin_at_the_first_sequence() {
+    let server = NatsServer::start().await;
+    let store = served(&server).await;
+    let first = written(&store, cas(lock("a"), Revision::NONE, "a")).await;
+    assert_eq!(first, bucket("test").first_sequence);
+}
+
+#[tokio::test]
+async fn batches_stay_together_while_others_write() {
+    let server = NatsServer::start().await;
+    let store = served(&server).await;
+    let epoch = written(&store, cas(Key::Epoch, Revision::NONE, "epoch")).await;
+    let others = (0..400).map(|number| {
+        let write = cas(lock(&format!("other.{number}")), Revision::NONE, "other");
+        let store = store.clone();
+        async move { assert!(matches!(store.write(write).await, WriteOutcome::Acknowledged(_))) }
+    });
+    let batches = async {
+        for round in 0..10 {
+            let keys: Vec<Key> = (0..20).map(|number| lock(&format!("batch.{round}.{number}"))).collect();
+            let writes = keys.iter().map(|key| cas(key.clone(), Revision::NONE, "batch")).collect();
+            let guard = Guard { key: Key::Journal, value: "j".into(), holds: (Key::Epoch, epoch) };
+            let outcome = store.write_batch(Batch { writes, guard: Some(guard) }).await;
+            let WriteOutcome::Acknowledged(last) = outcome else { panic!("{outcome:?}") };
+            for (key, revision) in keys.iter().zip(last.get() - 20..) {
+                let entry = answered(store.read(key.clone()).await).unwrap();
+                assert_eq!(entry.revision.get(), revision);
+            }
+        }
+    };
+    tokio::join!(join_all(others), batches);
+}
+
+#[tokio::test]
+async fn the_largest_batch_is_taken() {
+    let server = NatsServer::start().await;
+    let store = served(&server).await;
+    let epoch = written(&store, cas(Key::Epoch, Revision::NONE, "epoch")).await;
+    let writes = (0..999).map(|number| cas(lock(&format!("l.{number}")), Revision::NONE, "batch")).collect();
+    let guard = Guard { key: Key::Journal, value: "j".into(), holds: (Key::Epoch, epoch) };
+    let outcome = store.write_batch(Batch { writes, guard: Some(guard) }).await;
+    assert_eq!(outcome, WriteOutcome::Acknowledged(Revision::new(epoch.get() + 1_000)));
+}
+
+#[tokio::test]
+async fn a_thousand_writes_fly_at_once() {
+    let server = NatsServer::start().await;
+    let store = served(&server).await;
+    let write = |number| store.write(cas(lock(&format!("many.{number}")), Revision::NONE, "value"));
+    let mut revisions = Vec::new();
+    for outcome in join_all((0..1_000).map(write)).await {
+        let WriteOutcome::Acknowledged(revision) = outcome else { panic!("{outcome:?}") };
+        revisions.push(revision.get());
+    }
+    revisions.sort_unstable();
+    let first = bucket("test").first_sequence.get();
+    assert!(revisions.into_iter().eq(first..first + 1_000), "each write has a revision of its own");
+}
+
+#[tokio::test]
+async fn writes_that_nobody_waits_for_hold_nothing_up() {
+    let server = NatsServer::start().await;
+    let store = served(&server).await;
+    for number in 0..6_000 {
+        let abandoned = store.write(cas(lock(&format!("gone.{number}")), Revision::NONE, "value"));
+        within(&SystemClock, Duration::ZERO, abandoned).await;
+    }
+    written(&store, cas(lock("after"), Revision::NONE, "value")).await;
+}
+
+#[tokio::test]
+async fn a_foreign_marker_has_no_value() {
+    let server = NatsServer::start().await;
+    let connection = server.connect().await;
+    let store = open(&connection, &bucket("test")).await;
+    let revision = written(&store, cas(lock("a"), Revision::NONE, "a")).await;
+    let mut deliveries = answered(store.follow().await);
+    assert_eq!(next_entry(&mut deliveries).await.revision, revision);
+    let mut headers = HeaderMap::new();
+    headers.insert("KV-Operation", "DEL");
+    let client = connection.client();
+    client.publish("$KV.test.notes.of.others", "ignored".into()).await.unwrap();
+    client.publish_with_headers("$KV.test.lock.a", headers, Bytes::new()).await.unwrap();
+    let marker = next_entry(&mut deliveries).await;
+    assert_eq!((&marker.key, &marker.value), (&lock("a"), &None));
+    assert_eq!(answered(store.read(lock("a")).await), Some(marker.clone()));
+    assert_eq!(answered(store.read_at(marker.revision).await), Some(marker.clone()));
+    assert_eq!(marker.revision.get(), revision.get() + 2, "the record of others took a revision");
+    written(&store, cas(lock("a"), marker.revision, "again")).await;
+}
+
+#[tokio::test]
+async fn following_survives_a_restart() {
+    let mut server = NatsServer::start().await;
+    let store = served(&server).await;
+    let mut deliveries = answered(store.follow().await);
+    let mut last = written(&store, cas(lock("a"), Revision::NONE, "before")).await;
+    assert_eq!(next_entry(&mut deliveries).await.revision, last);
+    for _ in 0..2 {
+        server.restart().await;
+        let write = cas(lock("a"), last, "after");
+        last = settled(&store, write).await;
+        let mut interrupted = false;
+        loop {
+            match deliveries.next().await.unwrap() {
+                Delivery::Interrupted(_) => interrupted = true,
+                Delivery::Entry(entry) => {
+                    assert_eq!((entry.key, entry.revision), (lock("a"), last), "each record once");
+                    break;
+                }
+            }
+        }
+        assert!(interrupted, "a follower is told of the gap");
+    }
+}
+
+#[tokio::test]
+async fn a_write_into_a_dead_server_is_unknown_and_can_be_settled() {
+    let mut server = NatsServer::start().await;
+    let store = served(&server).await;
+    let before = written(&store, cas(lock("a"), Revision::NONE, "before")).await;
+    server.pause();
+    let write = cas(lock("a"), before, "attempt 1");
+    assert_eq!(store.write(write.clone()).await, WriteOutcome::Unknown);
+    server.unpause();
+    settled(&store, write.clone()).await;
+    server.kill();
+    let write = Write { expected: None, ..write };
+    assert_eq!(store.write(write).await, WriteOutcome::Unknown);
+    server.resume().await;
+}
+
+/// S7: the same write again until it is known what became of it.
+async fn settled(store: &NatsStore, write: Write) -> Revision {
+    let mut revision = None;
+    eventually("the write is settled", async || {
+        match store.write(write.clone()).await {
+            WriteOutcome::Acknowledged(done) => revision = Some(done),
+            WriteOutcome::Mismatch(Some(named)) => {
+                let entry = answered(store.read_at(named).await).unwrap();
+                assert_eq!(entry.value.as_ref(), Some(&write.value), "an earlier copy of this write");
+                revision = Some(named);
+            }
+            WriteOutcome::Unknown | WriteOutcome::NotNow => {}
+            other => panic!("{other:?}"),
+        }
+        revision.is_some()
+    })
+    .await;
+    revision.unwrap()
+}
