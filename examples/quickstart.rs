@@ -1,11 +1,11 @@
 //! A first look: a coordinator inside this process, workers that contend for one lock, and a resource that
 //! refuses a stale token.
 
-use std::time::Duration;
-use natslock::client::{Acquired, AcquireOptions, ClientOptions};
+use natslock::client::{AcquireOptions, Acquired, ClientOptions};
 use natslock::nats::{ConnectOptions, NatsClient};
 use natslock::service::{Config, Coordinator};
 use natslock::types::{LockName, OwnerName, Wait};
+use std::time::Duration;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,7 +34,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }));
     }
-    for task in tasks { task.await?; }
+    for task in tasks {
+        task.await?;
+    }
     coordinator.shutdown().await;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The coordinator: leadership of a shard, and the task that serves it.
 
+mod actions;
 mod config;
 mod io;
 mod leadership;

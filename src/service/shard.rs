@@ -14,16 +14,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Status;
 use super::config::Config;
 use super::io::{self, Done};
-use super::leadership::{Action, Identity, Leadership};
+use super::leadership::{Identity, Leadership};
 use super::outbox::{Outbox, ReplyTo};
 use crate::clock::Clock;
-use crate::engine::message::{LockEntry, Now, Output};
-use crate::engine::{Engine, Term};
+use crate::engine::Engine;
+use crate::engine::message::{LockEntry, Now};
 use crate::store::{Delivery, Entry, Store};
 use crate::transport::{Message, Transport, TransportError};
 use crate::types::{CoordinatorId, Key, Timestamp};
 use crate::wire::heartbeat::Heartbeat;
-use crate::wire::info::Leader;
 use crate::wire::subject::SubjectSpace;
 
 /// What the owner of a coordinator may tell it.
@@ -49,12 +48,12 @@ type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 pub(super) struct Serving {
     pub(super) engine: Engine<ReplyTo>,
     /// Counts the terms of this coordinator: what belongs to an earlier one is not for this engine.
-    number: u64,
+    pub(super) number: u64,
     /// The standing consumer of the bucket (S5).
-    records: Option<BoxStream<'static, Delivery>>,
-    requests: Option<BoxStream<'static, Message>>,
+    pub(super) records: Option<BoxStream<'static, Delivery>>,
+    pub(super) requests: Option<BoxStream<'static, Message>>,
     /// All that was written before the term is known.
-    loaded: bool,
+    pub(super) loaded: bool,
 }
 
 /// One shard of one coordinator.
@@ -62,28 +61,25 @@ pub(super) struct Shard<S, T, C> {
     pub(super) config: Config,
     pub(super) me: CoordinatorId,
     pub(super) subjects: SubjectSpace,
-    pub(super) outbox: Outbox<T>,
+    pub(super) outbox: Outbox<T, C>,
     pub(super) serving: Option<Serving>,
     /// Requests whose reply subject was refused.
     pub(super) refused_replies: u64,
-    clock: C,
-    store: S,
-    transport: T,
-    leadership: Leadership,
+    pub(super) clock: C,
+    pub(super) store: S,
+    pub(super) transport: T,
+    pub(super) leadership: Leadership,
     /// Which store this was at the beginning (S11).
     identity: String,
-    work: FuturesUnordered<Work>,
+    pub(super) work: FuturesUnordered<Work>,
     commands: mpsc::Receiver<Command>,
     heartbeats: BoxStream<'static, Message>,
     notices: BoxStream<'static, Message>,
-    status: watch::Sender<Status>,
-    terms: u64,
-    stopping: Option<(Timestamp, oneshot::Sender<()>)>,
-    over: bool,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) terms: u64,
+    pub(super) stopping: Option<(Timestamp, oneshot::Sender<()>)>,
+    pub(super) over: bool,
 }
-
-/// How long a resignation may take.
-const RESIGN_FOR: std::time::Duration = std::time::Duration::from_secs(3);
 
 impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     /// Subscribes to what a coordinator must always hear.
@@ -96,7 +92,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     ) -> Result<Self, TransportError> {
         let me = CoordinatorId::random();
         let subjects = SubjectSpace::new(config.namespace.clone());
-        let outbox = Outbox::new(transport.clone(), &config);
+        let outbox = Outbox::new(transport.clone(), clock.clone(), &config);
         let heartbeats = transport.subscribe(subjects.heartbeat(config.shard)).await?;
         let notices = transport.subscribe(outbox.notices()).await?;
         let leadership = Leadership::new(Identity {
@@ -304,116 +300,6 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         if let (Some(number), Some(serving)) = (number, &mut self.serving) {
             serving.engine.handle_undelivered(now, number);
         }
-    }
-
-    /// Does what the leadership and the engine want done, until neither wants anything.
-    async fn act(&mut self) {
-        loop {
-            if let Some(action) = self.leadership.poll_action() {
-                self.act_on(action).await;
-            } else if let Some(output) = self.serving.as_mut().and_then(|s| s.engine.poll_output()) {
-                self.act_for_engine(output).await;
-            } else {
-                return;
-            }
-        }
-    }
-
-    async fn act_for_engine(&mut self, output: Output<ReplyTo>) {
-        let Some(serving) = &self.serving else { return };
-        let (term, epoch) = (serving.number, serving.engine.term().epoch);
-        match output {
-            Output::Reply { to, reply } => self.outbox.reply(&to, epoch, &reply).await,
-            Output::Grant { to, grant, number } => self.outbox.grant(&to, epoch, grant, number).await,
-            Output::Event(event) => self.outbox.event(epoch, &event).await,
-            Output::Write(write) => self.work.push(io::write(self.store.clone(), term, write)),
-            Output::Batch(batch) => self.work.push(io::write_batch(self.store.clone(), term, epoch, batch)),
-            Output::Confirm(ticket) => self.leadership.confirm(self.clock.now().boot, ticket),
-        }
-    }
-
-    async fn act_on(&mut self, action: Action) {
-        let store = self.store.clone();
-        match action {
-            Action::ReadShard => self.work.push(io::read_shard(store)),
-            Action::Takeover { expected, epoch, lease } => {
-                self.work.push(io::take_over(store, expected, &epoch, &lease));
-            }
-            Action::WriteLease { expected, lease } => {
-                self.work.push(io::write_lease(store, expected, &lease))
-            }
-            Action::ReadLease { revision } => self.work.push(io::read_lease(store, revision)),
-            Action::CheckIdentity => self.work.push(io::identify(store)),
-            Action::Lead(term) => self.lead(term).await,
-            Action::Extend { until } => {
-                let now = self.clock.now();
-                if let Some(serving) = &mut self.serving {
-                    serving.engine.extend(now, until);
-                }
-            }
-            Action::Confirmed { ticket, revision } => {
-                let now = self.clock.now();
-                if let Some(serving) = &mut self.serving {
-                    serving.engine.handle_confirmed(now, ticket, revision);
-                }
-            }
-            Action::StepDown { why } => {
-                tracing::warn!(why, shard = %self.config.shard, "stepping down");
-                self.serving = None;
-                self.status.send_replace(Status::Standby);
-            }
-            Action::Quarantine { why } => {
-                tracing::error!(why, shard = %self.config.shard, "the shard is quarantined");
-                if let Some(serving) = &mut self.serving {
-                    serving.engine.quarantine(why.clone());
-                }
-                self.status.send_replace(Status::Quarantined { why });
-            }
-            Action::Heartbeat { epoch } => self.outbox.heartbeat(self.me, epoch).await,
-            Action::Over => self.over = true,
-        }
-    }
-
-    /// The takeover is acknowledged. Requests are not served before everything is loaded.
-    async fn lead(&mut self, term: Term) {
-        self.terms += 1;
-        let leader = self.leader(&term);
-        self.serving = Some(Serving {
-            engine: Engine::new(self.config.limits.clone(), term),
-            number: self.terms,
-            records: None,
-            requests: None,
-            loaded: false,
-        });
-        self.work.push(io::follow(self.store.clone(), self.clock.clone(), self.terms));
-        self.outbox.leads(&leader, self.clock.now()).await;
-    }
-
-    pub(super) fn leader(&self, term: &Term) -> Leader {
-        Leader {
-            shard: self.config.shard,
-            epoch: term.epoch,
-            coordinator: self.me,
-            host: self.config.host.clone(),
-            pid: self.config.pid,
-        }
-    }
-
-    /// Tells those who wait, falls silent, and writes the resignation.
-    async fn stop(&mut self, now: Now, command: Option<Command>) {
-        // A coordinator whose owner is gone ends like one that was told to.
-        let told = match command {
-            Some(Command::Shutdown(told)) => told,
-            None => oneshot::channel().0,
-        };
-        if let Some(serving) = &mut self.serving {
-            serving.requests = None;
-            serving.engine.handle_shutdown(now);
-        }
-        self.act().await;
-        self.serving = None;
-        self.stopping = Some((now.boot + RESIGN_FOR, told));
-        self.leadership.resign(self.clock.now().boot);
     }
 }
 

@@ -1,0 +1,132 @@
+//! What the leadership and the engine want done, and how it is done.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::Status;
+use super::io;
+use super::leadership::Action;
+use super::outbox::ReplyTo;
+use super::shard::{Command, Serving, Shard};
+use crate::clock::Clock;
+use crate::engine::message::{Now, Output};
+use crate::engine::{Engine, Term};
+use crate::store::Store;
+use crate::transport::Transport;
+use crate::wire::info::Leader;
+
+/// How long a resignation may take.
+const RESIGN_FOR: Duration = Duration::from_secs(3);
+
+impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
+    /// Does what the leadership and the engine want done, until neither wants anything.
+    pub(super) async fn act(&mut self) {
+        loop {
+            if let Some(action) = self.leadership.poll_action() {
+                self.act_on(action).await;
+            } else if let Some(output) = self.serving.as_mut().and_then(|s| s.engine.poll_output()) {
+                self.act_for_engine(output).await;
+            } else {
+                return;
+            }
+        }
+    }
+
+    async fn act_for_engine(&mut self, output: Output<ReplyTo>) {
+        let Some(serving) = &self.serving else { return };
+        let (term, epoch) = (serving.number, serving.engine.term().epoch);
+        match output {
+            Output::Reply { to, reply } => self.outbox.reply(&to, epoch, &reply).await,
+            Output::Grant { to, grant, number } => self.outbox.grant(&to, epoch, grant, number).await,
+            Output::Event(event) => self.outbox.event(epoch, &event).await,
+            Output::Write(write) => self.work.push(io::write(self.store.clone(), term, write)),
+            Output::Batch(batch) => self.work.push(io::write_batch(self.store.clone(), term, epoch, batch)),
+            Output::Confirm(ticket) => self.leadership.confirm(self.clock.now().boot, ticket),
+        }
+    }
+
+    async fn act_on(&mut self, action: Action) {
+        let store = self.store.clone();
+        match action {
+            Action::ReadShard => self.work.push(io::read_shard(store)),
+            Action::Takeover { expected, epoch, lease } => {
+                self.work.push(io::take_over(store, expected, &epoch, &lease));
+            }
+            Action::WriteLease { expected, lease } => {
+                self.work.push(io::write_lease(store, expected, &lease))
+            }
+            Action::ReadLease { revision } => self.work.push(io::read_lease(store, revision)),
+            Action::CheckIdentity => self.work.push(io::identify(store)),
+            Action::Lead(term) => self.lead(term).await,
+            Action::Extend { until } => {
+                let now = self.clock.now();
+                if let Some(serving) = &mut self.serving {
+                    serving.engine.extend(now, until);
+                }
+            }
+            Action::Confirmed { ticket, revision } => {
+                let now = self.clock.now();
+                if let Some(serving) = &mut self.serving {
+                    serving.engine.handle_confirmed(now, ticket, revision);
+                }
+            }
+            Action::StepDown { why } => {
+                tracing::warn!(why, shard = %self.config.shard, "stepping down");
+                self.serving = None;
+                self.status.send_replace(Status::Standby);
+            }
+            Action::Quarantine { why } => {
+                tracing::error!(why, shard = %self.config.shard, "the shard is quarantined");
+                if let Some(serving) = &mut self.serving {
+                    serving.engine.quarantine(why.clone());
+                }
+                self.status.send_replace(Status::Quarantined { why });
+            }
+            Action::Heartbeat { epoch } => self.outbox.heartbeat(self.me, epoch).await,
+            Action::Over => self.over = true,
+        }
+    }
+
+    /// The takeover is acknowledged. Requests are not served before everything is loaded.
+    async fn lead(&mut self, term: Term) {
+        self.terms += 1;
+        let leader = self.leader(&term);
+        self.serving = Some(Serving {
+            engine: Engine::new(self.config.limits.clone(), term),
+            number: self.terms,
+            records: None,
+            requests: None,
+            loaded: false,
+        });
+        self.work.push(io::follow(self.store.clone(), self.clock.clone(), self.terms));
+        self.outbox.leads(&leader, self.clock.now()).await;
+    }
+
+    pub(super) fn leader(&self, term: &Term) -> Leader {
+        Leader {
+            shard: self.config.shard,
+            epoch: term.epoch,
+            coordinator: self.me,
+            host: self.config.host.clone(),
+            pid: self.config.pid,
+        }
+    }
+
+    /// Tells those who wait, falls silent, and writes the resignation.
+    pub(super) async fn stop(&mut self, now: Now, command: Option<Command>) {
+        // A coordinator whose owner is gone ends like one that was told to.
+        let told = match command {
+            Some(Command::Shutdown(told)) => told,
+            None => oneshot::channel().0,
+        };
+        if let Some(serving) = &mut self.serving {
+            serving.requests = None;
+            serving.engine.handle_shutdown(now);
+        }
+        self.act().await;
+        self.serving = None;
+        self.stopping = Some((now.boot + RESIGN_FOR, told));
+        self.leadership.resign(self.clock.now().boot);
+    }
+}

@@ -1,0 +1,201 @@
+//! Who leads a shard (S3, S4, S11): a pure step function. It reads no clock and does no IO; the driver in
+//! `shard.rs` feeds it and does what it asks for.
+//!
+//! ```text
+//!             silence for a second, or nobody ever led, or the leader resigned
+//!   Watching ----------------------------------------------------------------> Reading the shard's records
+//!      ^                                                                              |
+//!      |  lost the race                                                               v
+//!      +--------------------------------------------------------------------------- Taking
+//!      ^                                                                              | acknowledged
+//!      |  deposed                                                                     v
+//!      +--------------------------------------------------------------------------- Leading -> Resigning -> Over
+//! ```
+//!
+//! Safety never depends on *when* a takeover happens: the takeover is one batch that expects the `epoch` record
+//! it has read, a deposed leader's time is bounded by its own clock, and the new leader waits that time out
+//! before it expires anybody.
+
+mod action;
+mod lease;
+mod takeover;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use self::lease::Leading;
+use self::takeover::Taking;
+use super::config::{HEARTBEAT_EVERY, TAKEOVER_AFTER};
+use crate::types::{AttemptId, Epoch, Revision, Timestamp};
+
+pub(super) use self::action::{Action, Identity, ShardRead};
+
+/// The pause before something that did not answer is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// A clock's rate is off by at most so much; a deposed leader's time is reckoned this much longer.
+const DRIFT_PERCENT: u32 = 1;
+/// After how many short terms in a row the pause before a takeover stops doubling.
+const BACKOFF_DOUBLINGS_MAX: u32 = 4;
+
+#[derive(Debug)]
+enum State {
+    Watching { until: Timestamp },
+    Reading { first: bool, retry_at: Option<Timestamp> },
+    Taking(Taking),
+    Leading(Leading),
+    Resigning(Leading),
+    Over,
+}
+
+/// The leadership of one shard as one coordinator sees it.
+#[derive(Debug)]
+pub(in crate::service) struct Leadership {
+    me: Identity,
+    state: State,
+    actions: VecDeque<Action>,
+    attempts: u64,
+    terms: u64,
+    short_terms: u32,
+    /// The highest revision seen.
+    highest: Revision,
+    quarantined: bool,
+}
+
+impl Leadership {
+    /// A coordinator that has just begun: it looks at the shard at once.
+    pub(in crate::service) fn new(me: Identity) -> Self {
+        let actions = VecDeque::from([Action::ReadShard]);
+        Self {
+            me,
+            state: State::Reading { first: true, retry_at: None },
+            actions,
+            attempts: 0,
+            terms: 0,
+            short_terms: 0,
+            highest: Revision::NONE,
+            quarantined: false,
+        }
+    }
+
+    pub(in crate::service) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub(in crate::service) fn poll_timeout(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Watching { until } => Some(*until),
+            State::Reading { retry_at, .. } => *retry_at,
+            State::Taking(taking) => taking.retry_at,
+            State::Leading(leading) => {
+                let lease = leading.lease_due().unwrap_or(leading.next_heartbeat);
+                Some(leading.next_heartbeat.min(lease))
+            }
+            State::Resigning(leading) => leading.lease_due(),
+            State::Over => None,
+        }
+    }
+
+    /// A revision was seen, in an acknowledgement or a delivery.
+    pub(in crate::service) fn saw(&mut self, revision: Revision) {
+        self.highest = self.highest.max(revision);
+    }
+
+    pub(in crate::service) fn handle_timeout(&mut self, now: Timestamp) {
+        match &mut self.state {
+            State::Watching { until } if *until <= now => self.read(false),
+            State::Reading { first, retry_at: Some(at) } if *at <= now => {
+                let first = *first;
+                self.read(first);
+            }
+            State::Taking(taking) if taking.retry_at.is_some_and(|at| at <= now) => {
+                taking.retry_at = None;
+                self.actions.push_back(taking.action());
+            }
+            State::Leading(leading) => {
+                if leading.next_heartbeat <= now {
+                    leading.next_heartbeat = now + HEARTBEAT_EVERY;
+                    self.actions.push_back(Action::Heartbeat { epoch: leading.epoch });
+                }
+                self.write_lease_if_due(now);
+            }
+            State::Resigning(_) => self.write_lease_if_due(now),
+            _ => {}
+        }
+    }
+
+    /// Another coordinator has sent a sign of life.
+    pub(in crate::service) fn handle_heartbeat(&mut self, now: Timestamp, epoch: Epoch) {
+        match &mut self.state {
+            State::Watching { until } => *until = (*until).max(now + TAKEOVER_AFTER),
+            State::Leading(leading) if epoch > leading.epoch => {
+                self.step_down(now, format!("another coordinator leads in epoch {epoch}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// The standing consumer has delivered an `epoch` record.
+    pub(in crate::service) fn handle_epoch_seen(&mut self, now: Timestamp, revision: Revision) {
+        if let State::Leading(leading) | State::Resigning(leading) = &self.state
+            && revision > leading.epoch.revision()
+        {
+            self.step_down(now, format!("epoch {revision} has begun"));
+        }
+    }
+
+    /// The store was found to be another one than at the beginning, or the same.
+    pub(in crate::service) fn handle_identity(&mut self, same: bool) {
+        if !same {
+            self.quarantine("the bucket was deleted and made again".into());
+        }
+    }
+
+    /// Gives the leadership back. The driver has dropped the engine: nothing is granted or renewed any more.
+    pub(in crate::service) fn resign(&mut self, now: Timestamp) {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Leading(leading) if !self.quarantined => {
+                self.state = State::Resigning(leading);
+                self.write_lease_if_due(now);
+            }
+            _ => self.actions.push_back(Action::Over),
+        }
+    }
+
+    fn read(&mut self, first: bool) {
+        self.state = State::Reading { first, retry_at: None };
+        self.actions.push_back(Action::ReadShard);
+    }
+
+    fn watch(&mut self, now: Timestamp) {
+        let pause = TAKEOVER_AFTER * (1 << self.short_terms.min(BACKOFF_DOUBLINGS_MAX));
+        self.state = State::Watching { until: now + pause };
+    }
+
+    fn next_attempt(&mut self) -> AttemptId {
+        self.attempts += 1;
+        AttemptId { coordinator: self.me.coordinator, number: self.attempts }
+    }
+
+    fn quarantine(&mut self, why: String) {
+        self.quarantined = true;
+        self.actions.push_back(Action::Quarantine { why });
+    }
+
+    fn step_down(&mut self, now: Timestamp, why: String) {
+        if let State::Resigning(_) = self.state {
+            self.state = State::Over;
+            self.actions.push_back(Action::Over);
+            return;
+        }
+        if let State::Leading(leading) = &self.state
+            && now.since(leading.began) < self.me.leader_lease
+        {
+            self.short_terms += 1;
+        }
+        self.watch(now);
+        self.actions.push_back(Action::StepDown { why });
+    }
+}

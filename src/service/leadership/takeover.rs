@@ -1,0 +1,155 @@
+//! Taking over: one batch that expects the `epoch` record that was read (S3).
+
+use std::time::Duration;
+
+use super::lease::{Leading, shorter};
+use super::{Action, DRIFT_PERCENT, Leadership, RETRY_AFTER, ShardRead, State};
+use crate::engine::Term;
+use crate::engine::message::WriteOutcome;
+use crate::service::config::TAKEOVER_AFTER;
+use crate::types::{Epoch, Revision, Timestamp};
+use crate::wire::record::{EpochRecord, LeaseRecord};
+
+/// A takeover on its way.
+#[derive(Debug)]
+pub(super) struct Taking {
+    expected: Revision,
+    epoch: EpochRecord,
+    lease: LeaseRecord,
+    overlap: Duration,
+    /// When the first copy whose fate is unknown was sent.
+    sent: Timestamp,
+    pub(super) retry_at: Option<Timestamp>,
+}
+
+impl Leadership {
+    /// The shard's records were read, or could not be.
+    pub(in crate::service) fn handle_shard_read(&mut self, now: Timestamp, read: Option<ShardRead>) {
+        match &self.state {
+            State::Reading { first, .. } => {
+                let first = *first;
+                self.handle_first_read(now, read, first);
+            }
+            State::Taking(_) => self.handle_takeover_read(now, read),
+            _ => {}
+        }
+    }
+
+    fn handle_first_read(&mut self, now: Timestamp, read: Option<ShardRead>, first: bool) {
+        let again = State::Reading { first, retry_at: Some(now + RETRY_AFTER) };
+        let Some(read) = read else {
+            self.state = again;
+            return;
+        };
+        // The answer about the lease may be older than that about the epoch. Every takeover writes a lease
+        // record behind its epoch record, so an older one says nothing about this epoch.
+        let stale = match (&read.epoch, &read.lease) {
+            (Some((epoch, _)), Some((lease, _))) => lease < epoch,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if stale {
+            self.state = again;
+            return;
+        }
+        let led = read.lease.as_ref().is_some_and(|(_, lease)| !lease.resigned);
+        if first && led {
+            // Somebody may lead: listen before taking over.
+            self.state = State::Watching { until: now + TAKEOVER_AFTER };
+            return;
+        }
+        self.take(now, &read);
+    }
+
+    /// The outcome of [`Action::Takeover`]; the revision is that of the `lease` record.
+    pub(in crate::service) fn handle_takeover(&mut self, now: Timestamp, outcome: WriteOutcome) {
+        let State::Taking(taking) = &mut self.state else { return };
+        match outcome {
+            WriteOutcome::Acknowledged(lease) => self.lead(now, lease),
+            WriteOutcome::NotNow => taking.retry_at = Some(now + RETRY_AFTER),
+            WriteOutcome::Unknown => self.actions.push_back(taking.action()),
+            // Somebody was faster, or the first copy was applied: the record tells.
+            WriteOutcome::Mismatch(_) => self.actions.push_back(Action::ReadShard),
+        }
+    }
+
+    /// The shard's records after a refused takeover.
+    fn handle_takeover_read(&mut self, now: Timestamp, read: Option<ShardRead>) {
+        let State::Taking(taking) = &mut self.state else { return };
+        let Some(read) = read else {
+            taking.retry_at = Some(now + RETRY_AFTER);
+            return;
+        };
+        match read.epoch {
+            Some((epoch, record)) if record.attempt == taking.epoch.attempt => {
+                // The lease record is the next of the same batch.
+                self.lead(now, Revision::new(epoch.get() + 1));
+            }
+            // A stale answer: the refusal was about something later.
+            found if found.as_ref().map_or(Revision::NONE, |(revision, _)| *revision) <= taking.expected => {
+                taking.retry_at = Some(now + RETRY_AFTER);
+            }
+            _ => self.watch(now),
+        }
+    }
+
+    fn take(&mut self, now: Timestamp, read: &ShardRead) {
+        let overlap = read.lease.as_ref().map_or(Duration::ZERO, |(_, lease)| longer(lease.t_l));
+        let expected = read.epoch.as_ref().map_or(Revision::NONE, |(revision, _)| *revision);
+        let recorded = read.epoch.as_ref().map_or(Revision::NONE, |(_, record)| record.highest);
+        self.highest = self.highest.max(expected).max(recorded);
+        let attempt = self.next_attempt();
+        let taking = Taking {
+            expected,
+            epoch: EpochRecord { coordinator: self.me.coordinator, attempt, highest: self.highest },
+            lease: self.lease_record(attempt, Epoch::new(Revision::NONE), overlap),
+            overlap,
+            sent: now,
+            retry_at: None,
+        };
+        self.actions.push_back(taking.action());
+        self.state = State::Taking(taking);
+    }
+
+    fn lead(&mut self, now: Timestamp, lease: Revision) {
+        let State::Taking(taking) = std::mem::replace(&mut self.state, State::Over) else { return };
+        let epoch = Epoch::new(Revision::new(lease.get().saturating_sub(1)));
+        self.terms += 1;
+        let leading = Leading {
+            epoch,
+            lease,
+            began: now,
+            sure_since: taking.sent,
+            overlap_until: now + taking.overlap,
+            flight: None,
+            next_write: taking.sent + self.me.leader_lease / 3,
+            next_heartbeat: now,
+            wish: None,
+        };
+        let term = Term {
+            epoch,
+            coordinator: self.me.coordinator,
+            attempts_from: self.terms << 40,
+            act_until: taking.sent + shorter(self.me.leader_lease),
+            overlap_until: leading.overlap_until,
+        };
+        let went_back = epoch.revision() <= self.highest;
+        self.saw(lease);
+        self.state = State::Leading(leading);
+        self.actions.push_back(Action::Lead(term));
+        if went_back {
+            self.quarantine(format!("its sequence went back to {epoch}, below what was seen before"));
+        }
+    }
+}
+
+impl Taking {
+    pub(super) fn action(&self) -> Action {
+        Action::Takeover { expected: self.expected, epoch: self.epoch.clone(), lease: self.lease.clone() }
+    }
+}
+
+/// A span of another machine's clock, as long as it can be by this one's.
+fn longer(span: Duration) -> Duration {
+    span + span * DRIFT_PERCENT / 100
+}
