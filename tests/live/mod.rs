@@ -1,7 +1,11 @@
 //! Tests against real NATS servers.
 
+mod bad_input;
 mod bucket;
 mod connect;
+mod contention;
+mod costs;
+mod crash;
 mod store_contract;
 mod transport;
 

@@ -1,8 +1,9 @@
 //! What tests share.
 
 mod cluster;
-mod process;
+pub(crate) mod process;
 mod server;
+pub(crate) mod service;
 
 pub(crate) use cluster::NatsCluster;
 pub(crate) use server::NatsServer;
