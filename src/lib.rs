@@ -1,7 +1,8 @@
-//! natslock (crate documentation is written last)
+#![doc = include_str!("../README.md")]
 
 pub mod client;
 pub mod clock;
+pub mod docs;
 pub mod engine;
 pub mod nats;
 pub mod service;
