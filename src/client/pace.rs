@@ -43,14 +43,28 @@ impl Pace {
         self.jittered(NOBODY)
     }
 
+    /// The pace of another request of the same client.
+    pub(super) fn fork(&mut self, alive_every: Duration) -> Self {
+        self.step();
+        Self::new(self.jitter, alive_every)
+    }
+
+    /// Some part of the span.
+    pub(super) fn within(&mut self, span: Duration) -> Duration {
+        self.step();
+        span * u32::try_from(self.jitter % 1024).unwrap_or(0) / 1024
+    }
+
     /// Between half the pause and all of it.
     fn jittered(&mut self, pause: Duration) -> Duration {
-        // A xorshift generator: good enough to keep clients apart.
+        pause / 2 + self.within(pause / 2)
+    }
+
+    /// A xorshift generator: good enough to keep clients apart.
+    const fn step(&mut self) {
         self.jitter ^= self.jitter << 13;
         self.jitter ^= self.jitter >> 7;
         self.jitter ^= self.jitter << 17;
-        let part = u32::try_from(self.jitter % 512).unwrap_or(0);
-        pause / 2 + pause * part / 1024
     }
 }
 

@@ -1,0 +1,211 @@
+//! What comes back.
+
+use std::time::Duration;
+
+use super::entry::{Acquiring, Entry, Held, Releasing};
+use super::{About, Core, Effect, Handle, LostReason, Outcome, SendNumber, deadline};
+use crate::client::Progress;
+use crate::client::call::{is_negative, is_passing};
+use crate::engine::message::{Code, LostReason as Told};
+use crate::types::{Epoch, Timestamp};
+use crate::wire::reply::{Answer, Granted, Refused};
+
+impl Core {
+    /// Nobody listened on the subject of this sending: there is no leader right now.
+    pub fn handle_nobody(&mut self, now: Timestamp, number: SendNumber) {
+        let Some(sent) = self.sent.get(&number) else { return };
+        let handles = match &sent.about {
+            About::One(handle) => vec![*handle],
+            About::Many(leases) => leases.iter().map(|(_, handle)| *handle).collect(),
+        };
+        for handle in handles {
+            let soon = now + self.pace.at_once();
+            let Some(mut entry) = self.take(handle) else { continue };
+            match &mut entry {
+                Entry::Acquiring(acquiring) => {
+                    acquiring.nobody = true;
+                    acquiring.next_send = soon;
+                }
+                other => other.hasten(soon),
+            }
+            self.put(now, handle, entry);
+        }
+    }
+
+    /// An answer to this sending, which speaks for this epoch.
+    pub fn handle_answer(&mut self, now: Timestamp, number: SendNumber, epoch: Epoch, answer: Answer) {
+        let outdated = epoch.get() < self.epoch;
+        self.epoch = self.epoch.max(epoch.get());
+        // What a deposed leader denies, its successor may know better.
+        if outdated && is_negative(&answer) {
+            return;
+        }
+        let Some(sent) = self.sent.get(&number) else { return };
+        let at = sent.at;
+        match (&sent.about, answer) {
+            (About::One(handle), answer) => {
+                let handle = *handle;
+                self.handle_one(now, handle, at, answer);
+            }
+            (About::Many(_), Answer::RenewedMany { renewed, lost }) => {
+                let Some(sent) = self.sent.remove(&number) else { return };
+                self.effects.push_back(Effect::Forget(number));
+                if let About::Many(leases) = sent.about {
+                    self.renewed_many(now, at, leases, &renewed, &lost);
+                }
+            }
+            // The renewal is sent again before the lease ends.
+            (About::Many(_), _) => {}
+        }
+    }
+
+    fn handle_one(&mut self, now: Timestamp, handle: Handle, sent: Timestamp, answer: Answer) {
+        match self.take(handle) {
+            Some(Entry::Acquiring(acquiring)) => self.acquire_answered(now, handle, acquiring, sent, answer),
+            Some(Entry::Releasing(releasing)) => self.release_answered(now, handle, releasing, answer),
+            Some(Entry::Held(mut held)) => {
+                // A second grant of the same lease, by a repeat: it may be good for longer.
+                if let Answer::Granted(granted) = answer
+                    && granted.token == held.token
+                {
+                    held.deadline = held.deadline.max(deadline(sent, granted.waited, granted.ttl));
+                    self.effects.push_back(Effect::Extended(handle, held.deadline));
+                }
+                self.put(now, handle, Entry::Held(held));
+            }
+            None => {}
+        }
+    }
+
+    fn acquire_answered(
+        &mut self,
+        now: Timestamp,
+        handle: Handle,
+        mut acquiring: Acquiring,
+        sent: Timestamp,
+        answer: Answer,
+    ) {
+        acquiring.heard = true;
+        match answer {
+            Answer::Granted(granted) => self.granted(now, handle, acquiring, sent, granted),
+            Answer::Queued { position, holder_count, .. } => {
+                self.effects.push_back(Effect::Progress(handle, Progress { position, holder_count }));
+                acquiring.next_send = now + acquiring.pace.after_queued();
+                self.put(now, handle, Entry::Acquiring(acquiring));
+            }
+            answer if is_passing(&answer) => {
+                acquiring.next_send = now + passing_pause(&answer, &mut acquiring.pace);
+                self.put(now, handle, Entry::Acquiring(acquiring));
+            }
+            // A day has passed, and there is no end to the patience.
+            Answer::Timeout { .. } if acquiring.waits_for_ever() => {
+                acquiring.next_send = now;
+                self.put(now, handle, Entry::Acquiring(acquiring));
+            }
+            Answer::Held(view) => self.conclude(handle, acquiring, Outcome::Held { view, waited: Duration::ZERO }),
+            Answer::Timeout { view, waited } => self.conclude(handle, acquiring, Outcome::Held { view, waited }),
+            Answer::Error(refused) => self.conclude(handle, acquiring, Outcome::Refused(refused)),
+            other => {
+                tracing::warn!(?other, "no answer to acquire");
+                self.put(now, handle, Entry::Acquiring(acquiring));
+            }
+        }
+    }
+
+    fn conclude(&mut self, handle: Handle, acquiring: Acquiring, outcome: Outcome) {
+        self.forget(acquiring.numbers);
+        self.effects.push_back(Effect::Outcome(handle, outcome));
+    }
+
+    fn granted(
+        &mut self,
+        now: Timestamp,
+        handle: Handle,
+        mut acquiring: Acquiring,
+        sent: Timestamp,
+        granted: Granted,
+    ) {
+        let deadline = deadline(sent, granted.waited, granted.ttl);
+        if deadline <= now {
+            // It came too late to be believed. A repeat renews it, if it still is there.
+            acquiring.next_send = now;
+            self.put(now, handle, Entry::Acquiring(acquiring));
+            return;
+        }
+        self.forget(acquiring.numbers);
+        let held = Held {
+            name: acquiring.name,
+            id: granted.id.clone(),
+            token: granted.token,
+            ttl: granted.ttl,
+            deadline,
+            renew_at: now.min(deadline) + self.renewal_pause(granted.ttl),
+        };
+        self.put(now, handle, Entry::Held(held));
+        self.effects.push_back(Effect::Outcome(handle, Outcome::Granted { granted, deadline }));
+    }
+
+    fn release_answered(&mut self, now: Timestamp, handle: Handle, mut releasing: Releasing, answer: Answer) {
+        match answer {
+            Answer::Released { held, .. } => self.settle(handle, releasing, Some(held)),
+            Answer::Error(Refused { code: Some(Code::NotHolder | Code::Finished), .. }) => {
+                self.settle(handle, releasing, None);
+            }
+            // A grant that is no longer wanted, or a refusal that says "not now": the release goes on.
+            answer => {
+                releasing.next_send = now + passing_pause(&answer, &mut releasing.pace);
+                self.put(now, handle, Entry::Releasing(releasing));
+            }
+        }
+    }
+
+    fn renewed_many(
+        &mut self,
+        now: Timestamp,
+        sent: Timestamp,
+        leases: Vec<(crate::types::LeaseId, Handle)>,
+        renewed: &[crate::types::LeaseId],
+        lost: &[(crate::types::LeaseId, Told)],
+    ) {
+        let renewed: std::collections::HashSet<&str> = renewed.iter().map(|id| id.reveal()).collect();
+        for (id, handle) in leases {
+            let Some(Entry::Held(held)) = self.entries.get(&handle) else { continue };
+            if held.id != id {
+                continue;
+            }
+            if renewed.contains(id.reveal()) {
+                self.renewed(now, handle, sent);
+                continue;
+            }
+            // "unknown" does not end a lease: whoever does not know it cannot judge it.
+            let told = lost.iter().find(|(lost, _)| *lost == id).and_then(|(_, why)| match why {
+                Told::Expired => Some(LostReason::Expired),
+                Told::Revoked => Some(LostReason::Revoked),
+                Told::Released => Some(LostReason::Released),
+                Told::Unknown => None,
+            });
+            if let Some(why) = told
+                && let Some(Entry::Held(held)) = self.take(handle)
+            {
+                self.lose(now, handle, held, why);
+            }
+        }
+    }
+
+    fn renewed(&mut self, now: Timestamp, handle: Handle, sent: Timestamp) {
+        let Some(Entry::Held(mut held)) = self.take(handle) else { return };
+        held.deadline = held.deadline.max(deadline(sent, Duration::ZERO, held.ttl));
+        held.renew_at = now + self.renewal_pause(held.ttl);
+        self.effects.push_back(Effect::Extended(handle, held.deadline));
+        self.put(now, handle, Entry::Held(held));
+    }
+}
+
+/// When to ask again after "not now".
+fn passing_pause(answer: &Answer, pace: &mut crate::client::pace::Pace) -> Duration {
+    let asked = match answer {
+        Answer::Error(refused) => refused.retry_after,
+        _ => None,
+    };
+    asked.map_or(Duration::ZERO, |asked| asked.min(Duration::from_secs(5))).max(pace.at_once())
+}
