@@ -11,6 +11,7 @@ mod bucket;
 mod connect;
 mod denials;
 mod follow;
+mod record;
 mod store;
 mod transport;
 mod version;
