@@ -35,7 +35,7 @@ const WRONG_LAST_SEQUENCE: u64 = 10_071;
 
 /// Refusals that mend by themselves: no stream leader, another write to the same subject or a copy of this one
 /// in flight, too many batches in flight, a batch that was broken up by a change of leader.
-const PASSING: [u64; 8] = [10_008, 10_009, 10_040, 10_158, 10_164, 10_176, 10_208, 10_210];
+const PASSING: [u64; 6] = [10_008, 10_009, 10_158, 10_164, 10_176, 10_210];
 
 /// Refusals that somebody has to mend, given before anything is stored: no such stream, JetStream not enabled,
 /// limits of the account, too large a record or batch, features that the stream does not have.

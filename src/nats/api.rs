@@ -13,8 +13,6 @@ use super::connect::Connection;
 use super::denials::{Action, Denial};
 use crate::store::StoreError;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
-
 /// No such stream.
 pub(super) const STREAM_NOT_FOUND: u64 = 10_059;
 /// A stream of this name has another configuration.
@@ -71,7 +69,7 @@ impl ApiError {
         if self.is_retryable() { StoreError::Unavailable(text) } else { StoreError::Refused(text) }
     }
 
-    fn is_retryable(&self) -> bool {
+    pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::Denied(_) | Self::NotEnabled { .. } => false,
             Self::NoResponders | Self::NoAnswer(_) => true,
@@ -83,11 +81,11 @@ impl ApiError {
 }
 
 impl Connection {
-    /// Asks JetStream.
-    pub(super) async fn ask(&self, call: &str, body: &Value) -> Result<Value, ApiError> {
+    /// Asks JetStream, and waits no longer than `patience` for the answer.
+    pub(super) async fn ask(&self, call: &str, body: &Value, patience: Duration) -> Result<Value, ApiError> {
         let subject = format!("$JS.API.{call}");
         let mark = self.denials().mark();
-        let request = Request::new().payload(body.to_string().into()).timeout(Some(TIMEOUT));
+        let request = Request::new().payload(body.to_string().into()).timeout(Some(patience));
         let inbox = self.client().new_inbox();
         let inboxes = inbox.rsplit_once('.').map_or("", |(prefix, _)| prefix);
         let concerns = |denial: &Denial| match denial.action {

@@ -1,11 +1,16 @@
 //! The stream behind a bucket: made where it is missing, checked where it is there.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::api::{STREAM_NAME_IN_USE, STREAM_NOT_FOUND};
 use super::connect::Connection;
 use crate::store::StoreError;
 use crate::types::Revision;
+
+/// How long JetStream may take: to make a stream it has to find servers for it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which bucket, and how it is made where it does not exist.
 #[derive(Debug, Clone)]
@@ -42,7 +47,7 @@ impl BucketConfig {
     }
 
     /// The fields that natslock depends on, by their names in the server's configuration, with the values that
-    /// they must have. The first list of [`IF_ABSENT`] says what a field that is not there counts as.
+    /// they must have.
     fn required(&self) -> Vec<(&'static str, Value)> {
         vec![
             ("subjects", json!([format!("{}>", self.subject_prefix())])),
@@ -54,6 +59,7 @@ impl BucketConfig {
             ("max_bytes", json!(-1)),
             ("max_msg_size", json!(-1)),
             ("max_age", json!(0)),
+            ("max_consumers", json!(-1)),
             ("deny_delete", json!(true)),
             ("allow_atomic", json!(true)),
             ("allow_msg_ttl", json!(true)),
@@ -113,7 +119,7 @@ impl BucketConfig {
 
     async fn info(&self, connection: &Connection) -> Result<Option<Value>, StoreError> {
         let stream = self.stream();
-        match connection.ask(&format!("STREAM.INFO.{stream}"), &json!({})).await {
+        match connection.ask(&format!("STREAM.INFO.{stream}"), &json!({}), PATIENCE).await {
             Ok(info) => Ok(Some(info)),
             Err(error) if error.err_code() == Some(STREAM_NOT_FOUND) => Ok(None),
             Err(error) => Err(error.explain(&format!("cannot look at the stream {stream}"))),
@@ -122,7 +128,7 @@ impl BucketConfig {
 
     async fn create(&self, connection: &Connection) -> Result<Value, StoreError> {
         let stream = self.stream();
-        match connection.ask(&format!("STREAM.CREATE.{stream}"), &self.creation()).await {
+        match connection.ask(&format!("STREAM.CREATE.{stream}"), &self.creation(), PATIENCE).await {
             Ok(info) => {
                 tracing::info!(%stream, replicas = self.replicas, "made the bucket");
                 Ok(info)

@@ -4,37 +4,61 @@
 //! server that hosted its consumer is gone and waits up to 10 s more between attempts to make a new one. A
 //! leader that waits for what it wrote (S8) cannot afford that. Here heartbeats come every second, a connection
 //! that was made again is noticed within a quarter of a second, and attempts are a quarter of a second apart.
+//!
+//! To make a consumer takes the leader of the whole JetStream cluster, which may have died with the server that
+//! hosted the last one; measured, 13 s went by without a record though the stream took writes all the time. So
+//! while there is no consumer the next record is asked for, one after another. That is as good as a consumer:
+//! whichever server answers has applied everything up to what it answers, in order, so nothing between the
+//! sequence that was asked for and the one that came is missing.
 
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Message, Subscriber};
+use async_nats::{Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
 use serde_json::{Value, json};
 
 use super::api::ApiError;
 use super::connect::Connection;
+use super::record::Stored;
 use crate::clock::{Clock as _, SystemClock, within};
-use crate::store::{Delivery, Entry, StoreError};
-use crate::types::{Key, Revision, Timestamp};
+use crate::store::{Delivery, StoreError};
+use crate::types::Timestamp;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Without a message or a heartbeat for so long, the consumer is gone.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
-/// Between two looks at the connection, and between two attempts to make a consumer.
+/// Between two looks at the connection, two attempts to make a consumer, two questions for the next record.
 const PAUSE: Duration = Duration::from_millis(250);
+/// For one answer of JetStream's. A cluster may place a consumer on a server that has just died and never
+/// answer; the next attempt may be luckier.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The server drops a consumer that nobody listens to after so long.
-const ABANDONED_AFTER: Duration = Duration::from_secs(30);
+const ABANDONED_AFTER: Duration = Duration::from_secs(5);
 
 /// Follows one stream.
 pub(super) struct Follower {
+    source: Source,
+    /// The sequence of the last record that was delivered.
+    seen: u64,
+    state: State,
+}
+
+enum State {
+    /// A consumer delivers.
+    Consuming(Consumer),
+    /// One is being made, without end; meanwhile records are asked for.
+    Making(BoxFuture<'static, Consumer>),
+}
+
+/// What is followed.
+#[derive(Clone)]
+struct Source {
     connection: Connection,
     stream: String,
     prefix: String,
-    /// The sequence of the last message that was delivered.
-    seen: u64,
-    consumer: Option<Consumer>,
 }
 
 /// One consumer on the server, as long as it delivers without a gap.
@@ -56,18 +80,21 @@ enum Arrival {
 }
 
 impl Follower {
-    /// Makes the first consumer.
+    /// Makes the first consumer; where that fails for now, it is enough that records can be asked for.
     pub(super) async fn begin(
         connection: Connection,
         stream: String,
         prefix: String,
     ) -> Result<Self, StoreError> {
-        let mut follower = Self { connection, stream, prefix, seen: 0, consumer: None };
-        let consumer = follower.consume().await;
-        let consumer = consumer
-            .map_err(|error| error.explain(&format!("cannot follow the stream {}", follower.stream)))?;
-        follower.consumer = Some(consumer);
-        Ok(follower)
+        let source = Source { connection, stream, prefix };
+        let begun = match source.consume(0).await {
+            Ok(consumer) => Ok(State::Consuming(consumer)),
+            Err(error) if error.is_retryable() => source.after(0).await.map(|_| source.make(0)),
+            Err(error) => Err(error),
+        };
+        let what = format!("cannot follow the stream {}", source.stream);
+        let state = begun.map_err(|error| error.explain(&what))?;
+        Ok(Self { source, seen: 0, state })
     }
 
     /// All deliveries, without end.
@@ -80,54 +107,73 @@ impl Follower {
 
     async fn next(&mut self) -> Delivery {
         loop {
-            let Some(consumer) = &mut self.consumer else {
-                match self.consume().await {
-                    Ok(consumer) => self.consumer = Some(consumer),
-                    Err(error) => {
-                        SystemClock.sleep_until(SystemClock::boot() + PAUSE).await;
-                        return Delivery::Interrupted(error.to_string());
+            let delivery = match &mut self.state {
+                State::Consuming(consumer) => match consumer.receive(&self.source).await {
+                    Ok(None) => None,
+                    Ok(Some(message)) => self.deliver(message),
+                    Err(reason) => {
+                        self.state = self.source.make(self.seen);
+                        Some(Delivery::Interrupted(reason.into()))
                     }
-                }
-                continue;
+                },
+                State::Making(made) => tokio::select! {
+                    consumer = made => {
+                        self.state = State::Consuming(consumer);
+                        None
+                    }
+                    asked = self.source.ask_after(self.seen) => match asked {
+                        Ok(message) => self.deliver(message),
+                        Err(reason) => Some(Delivery::Interrupted(reason)),
+                    },
+                },
             };
-            match consumer.receive(&self.connection).await {
-                Ok(None) => {}
-                Ok(Some((message, sequence))) => {
-                    self.seen = sequence;
-                    if let Some(entry) = self.entry(message, sequence) {
-                        return Delivery::Entry(entry);
-                    }
-                }
-                Err(reason) => {
-                    self.consumer = None;
-                    return Delivery::Interrupted(reason.into());
-                }
+            if let Some(delivery) = delivery {
+                return delivery;
             }
         }
     }
 
-    /// The record of a message; nothing for what is not natslock's.
-    fn entry(&self, message: Message, sequence: u64) -> Option<Entry> {
-        let key: Key = message.subject.strip_prefix(&self.prefix)?.parse().ok()?;
-        let value = value_of(message.headers.as_ref(), message.payload);
-        Some(Entry { key, revision: Revision::new(sequence), value })
+    /// Nothing for what is not natslock's, and for what was delivered already: a consumer begins behind the
+    /// record that was the last one when it was asked for.
+    fn deliver(&mut self, message: Stored) -> Option<Delivery> {
+        if message.sequence <= self.seen {
+            return None;
+        }
+        self.seen = message.sequence;
+        message.entry(&self.source.prefix).map(Delivery::Entry)
+    }
+}
+
+impl Source {
+    /// The state in which a consumer is being made that goes on behind `seen`.
+    fn make(&self, seen: u64) -> State {
+        let source = self.clone();
+        State::Making(Box::pin(async move {
+            loop {
+                match source.consume(seen).await {
+                    Ok(consumer) => return consumer,
+                    Err(error) => tracing::debug!(stream = source.stream, %error, "no consumer yet"),
+                }
+                pause().await;
+            }
+        }))
     }
 
-    /// Makes a consumer that goes on where the last one stopped. With a history of one, everything behind a
-    /// sequence is the last of its key, so nothing is lost that a first consumer would deliver.
-    async fn consume(&self) -> Result<Consumer, ApiError> {
+    /// Makes a consumer that goes on behind `seen`. With a history of one, everything behind a sequence is the
+    /// last of its key, so nothing is lost that a first consumer would deliver.
+    async fn consume(&self, seen: u64) -> Result<Consumer, ApiError> {
         let client = self.connection.client();
-        let connects = connects(&self.connection);
+        let connects = self.connects();
         let inbox = client.new_inbox();
         let name = inbox.rsplit('.').next().unwrap_or(&inbox).to_owned();
         let subscribed = client.subscribe(inbox.clone()).await;
         let messages = subscribed.map_err(|error| ApiError::NoAnswer(error.to_string()))?;
         let call = format!("CONSUMER.CREATE.{}.{name}", self.stream);
-        self.connection.ask(&call, &self.consumer_config(&name, &inbox)).await?;
+        self.connection.ask(&call, &self.consumer_config(&name, &inbox, seen), PATIENCE).await?;
         Ok(Consumer { messages, delivered: 0, heard_at: SystemClock::boot(), connects })
     }
 
-    fn consumer_config(&self, name: &str, inbox: &str) -> Value {
+    fn consumer_config(&self, name: &str, inbox: &str, seen: u64) -> Value {
         let mut config = json!({
             "name": name,
             "deliver_subject": inbox,
@@ -142,45 +188,71 @@ impl Follower {
             "num_replicas": 1,
             "mem_storage": true,
         });
-        if self.seen > 0 {
+        if seen > 0 {
             config["deliver_policy"] = json!("by_start_sequence");
-            config["opt_start_seq"] = json!(self.seen + 1);
+            config["opt_start_seq"] = json!(seen + 1);
         }
         json!({ "stream_name": self.stream, "config": config })
+    }
+
+    /// The first record behind `seen`, waiting a moment before it says that there is none.
+    async fn ask_after(&self, seen: u64) -> Result<Stored, String> {
+        loop {
+            let found = self.after(seen).await;
+            match found {
+                Ok(Some(message)) => return Ok(message),
+                Ok(None) => pause().await,
+                Err(error) => {
+                    pause().await;
+                    return Err(error.to_string());
+                }
+            }
+        }
+    }
+
+    async fn after(&self, seen: u64) -> Result<Option<Stored>, ApiError> {
+        let query = json!({ "seq": seen + 1, "next_by_subj": format!("{}>", self.prefix) });
+        Stored::get(&self.connection, &self.stream, &query, PATIENCE).await
+    }
+
+    fn connects(&self) -> u64 {
+        self.connection.client().statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    async fn answer(&self, subject: String) -> Result<(), &'static str> {
+        let answered = self.connection.client().publish(subject, Bytes::new()).await;
+        answered.map_err(|_| "the connection is closed")
     }
 }
 
 impl Consumer {
-    /// Waits for a message: the next record and its sequence, or nothing where it was not a record. An error is
-    /// the end of this consumer.
-    async fn receive(&mut self, connection: &Connection) -> Result<Option<(Message, u64)>, &'static str> {
+    /// Waits for a message; nothing where it was not a record. An error is the end of this consumer.
+    async fn receive(&mut self, source: &Source) -> Result<Option<Stored>, &'static str> {
         let Some(arrived) = within(&SystemClock, PAUSE, self.messages.next()).await else {
-            return self.check(connection).map(|()| None);
+            return self.check(source).map(|()| None);
         };
         let message = arrived.ok_or("the connection is closed")?;
         self.heard_at = SystemClock::boot();
         match classify(&message) {
             Arrival::Record { consumer_sequence, stream_sequence } => {
-                if consumer_sequence != self.delivered + 1 {
-                    return Err("records were lost on the way");
-                }
+                in_order(consumer_sequence, self.delivered + 1)?;
                 self.delivered = consumer_sequence;
-                Ok(Some((message, stream_sequence)))
+                let Message { subject, headers, payload, .. } = message;
+                Ok(Some(Stored { subject, sequence: stream_sequence, headers, payload }))
             }
             Arrival::Heartbeat { delivered, answer_to } => {
                 if let Some(subject) = answer_to {
-                    answer(connection, subject).await?;
+                    source.answer(subject).await?;
                 }
-                let lost = delivered.is_some_and(|delivered| delivered != self.delivered);
-                if lost { Err("records were lost on the way") } else { Ok(None) }
+                in_order(delivered.unwrap_or(self.delivered), self.delivered).map(|()| None)
             }
-            Arrival::FlowControl { answer_to } => answer(connection, answer_to).await.map(|()| None),
+            Arrival::FlowControl { answer_to } => source.answer(answer_to).await.map(|()| None),
             Arrival::Other => Ok(None),
         }
     }
 
-    fn check(&self, connection: &Connection) -> Result<(), &'static str> {
-        if connects(connection) != self.connects {
+    fn check(&self, source: &Source) -> Result<(), &'static str> {
+        if source.connects() != self.connects {
             Err("the connection was made again")
         } else if SystemClock::boot().since(self.heard_at) > SILENCE_MAX {
             Err("the server is silent")
@@ -190,9 +262,12 @@ impl Consumer {
     }
 }
 
-async fn answer(connection: &Connection, subject: String) -> Result<(), &'static str> {
-    let answered = connection.client().publish(subject, Bytes::new()).await;
-    answered.map_err(|_| "the connection is closed")
+const fn in_order(found: u64, expected: u64) -> Result<(), &'static str> {
+    if found == expected { Ok(()) } else { Err("records were lost on the way") }
+}
+
+async fn pause() {
+    SystemClock.sleep_until(SystemClock::boot() + PAUSE).await;
 }
 
 fn classify(message: &Message) -> Arrival {
@@ -221,19 +296,6 @@ fn parse_reply(reply: &str) -> Option<(u64, u64)> {
     Some((tokens.get(at)?.parse().ok()?, tokens.get(at + 1)?.parse().ok()?))
 }
 
-/// The bytes of a record, or nothing for a marker: of a tool that deleted the key, or of a server that tells of
-/// a record that expired.
-pub(super) fn value_of(headers: Option<&HeaderMap>, payload: Bytes) -> Option<Bytes> {
-    let is_marker = headers.is_some_and(|headers| {
-        headers.get("KV-Operation").is_some() || headers.get("Nats-Marker-Reason").is_some()
-    });
-    (!is_marker).then_some(payload)
-}
-
-fn connects(connection: &Connection) -> u64 {
-    connection.client().statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
-}
-
 fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -248,15 +310,5 @@ mod tests {
         assert_eq!(parse_reply("$JS.ACK.hub.ACC.KV_a.c.1.80.7.1700000000.0.rnd"), Some((80, 7)));
         assert_eq!(parse_reply("$JS.ACK.KV_a"), None);
         assert_eq!(parse_reply("_INBOX.a"), None);
-    }
-
-    #[test]
-    fn markers_have_no_value() {
-        let headers = |name: &'static str| HeaderMap::from_iter([(name.parse().unwrap(), "x".into())]);
-        for marker in ["KV-Operation", "Nats-Marker-Reason"] {
-            assert_eq!(value_of(Some(&headers(marker)), Bytes::new()), None);
-        }
-        assert_eq!(value_of(Some(&headers("Nats-TTL")), Bytes::from("x")), Some(Bytes::from("x")));
-        assert_eq!(value_of(None, Bytes::from("x")), Some(Bytes::from("x")));
     }
 }

@@ -12,6 +12,7 @@ mod connect;
 mod denials;
 mod entry;
 mod follow;
+mod record;
 mod store;
 mod transport;
 mod version;

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::RawMessage;
 use async_nats::{HeaderMap, PublishErrorKind};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -13,10 +11,10 @@ use serde_json::{Value, json};
 
 use super::acks::{Acks, Expected};
 use super::answer::{Written, outcome};
-use super::api::NO_MESSAGE_FOUND;
 use super::bucket::BucketConfig;
 use super::connect::Connection;
-use super::follow::{Follower, value_of};
+use super::follow::Follower;
+use super::record::Stored;
 use crate::clock::{SystemClock, within};
 use crate::store::{Batch, Delivery, Entry, Guard, Store, StoreError, Write, WriteOutcome, is_well_formed};
 use crate::transport::TransportError;
@@ -24,6 +22,8 @@ use crate::types::{Key, Revision};
 
 /// How long a write waits for its answer before it is in doubt.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 const EXPECTED_OF: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
@@ -152,27 +152,11 @@ impl NatsStore {
         WriteOutcome::NotNow
     }
 
-    async fn get(&self, body: Value) -> Result<Option<Entry>, StoreError> {
+    async fn get(&self, query: Value) -> Result<Option<Entry>, StoreError> {
         let stream = &self.shared.stream;
-        let answer = self.shared.connection.ask(&format!("STREAM.MSG.GET.{stream}"), &body).await;
-        let mut answer = match answer {
-            Ok(answer) => answer,
-            Err(error) if error.err_code() == Some(NO_MESSAGE_FOUND) => return Ok(None),
-            Err(error) => return Err(error.explain(&format!("cannot read from the stream {stream}"))),
-        };
-        let unreadable = |error: &dyn std::fmt::Display| {
-            StoreError::Unavailable(format!("cannot read from the stream {stream}: {error}"))
-        };
-        let raw: RawMessage =
-            serde_json::from_value(answer["message"].take()).map_err(|error| unreadable(&error))?;
-        let message = StreamMessage::try_from(raw).map_err(|error| unreadable(&error))?;
-        let Some(key) = self.key(&message.subject) else { return Ok(None) };
-        let value = value_of(Some(&message.headers), message.payload);
-        Ok(Some(Entry { key, revision: Revision::new(message.sequence), value }))
-    }
-
-    fn key(&self, subject: &str) -> Option<Key> {
-        subject.strip_prefix(&self.shared.prefix)?.parse().ok()
+        let found = Stored::get(&self.shared.connection, stream, &query, READ_TIMEOUT).await;
+        let found = found.map_err(|error| error.explain(&format!("cannot read from the stream {stream}")))?;
+        Ok(found.and_then(|message| message.entry(&self.shared.prefix)))
     }
 }
 

@@ -9,11 +9,15 @@ use futures_util::stream::BoxStream;
 
 use super::connect::Connection;
 use super::denials::{Action, Denial};
+use crate::clock::{SystemClock, within};
 use crate::transport::subject::{check_publishable, check_subscribable};
 use crate::transport::{Message, Transport, TransportError};
 
 /// How long the server may take to confirm a subscription.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the library may take to tell of a refusal that has arrived. Nobody subscribes often.
+const REFUSAL_DELAY_MAX: Duration = Duration::from_millis(2);
 
 /// A connection to NATS as a transport. Clones share it.
 ///
@@ -52,10 +56,9 @@ impl Connection {
             _ => TransportError::Refused(format!("{subject:?}: {error}")),
         })?;
         self.round_trip().await?;
-        // The server's error came before the answer, but through another task, which may run after this one.
-        tokio::task::yield_now().await;
+        // A refusal came before that answer, but through a task of its own, which may not have run yet.
         let concerns = |denial: &Denial| denial.action == Action::Subscribe && denial.subject == subject;
-        match self.denials().since(mark, concerns) {
+        match within(&SystemClock, REFUSAL_DELAY_MAX, self.denials().wait(mark, concerns)).await {
             Some(denial) => Err(TransportError::Refused(denial.to_string())),
             None => Ok(subscriber),
         }

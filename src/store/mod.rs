@@ -96,7 +96,7 @@ pub enum Delivery {
 
 /// The records of one shard.
 ///
-/// Implementations pass [`contract`].
+/// Implementations pass [`contract()`].
 pub trait Store: Clone + Send + Sync + 'static {
     /// Writes one record if what is there is what is expected.
     ///

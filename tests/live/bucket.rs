@@ -105,6 +105,7 @@ async fn each_difference_is_refused_by_name() {
         ("max_bytes", json!(1_000_000)),
         ("max_msg_size", json!(1_000)),
         ("max_age", json!(3_600_000_000_000_u64)),
+        ("max_consumers", json!(1)),
         ("deny_delete", json!(false)),
         ("allow_atomic", json!(false)),
         ("allow_msg_ttl", json!(false)),
@@ -168,6 +169,18 @@ async fn a_missing_permission_is_named_at_once() {
 }
 
 #[tokio::test]
+async fn a_store_that_must_not_be_followed_says_so() {
+    let users = r#"authorization { users: [ { user: a, password: a, permissions: { publish: {
+        allow: ">", deny: "$JS.API.CONSUMER.>" } } } ] }"#;
+    let server = NatsServer::start_with(users).await;
+    let credentials = Credentials::User { name: "a".into(), password: "a".into() };
+    let connection = connect(&ConnectOptions { credentials, ..server.options() }).await.unwrap();
+    let store = open(&connection, &bucket("test")).await;
+    let error = store.follow().await.err().unwrap();
+    assert!(!error.is_retryable() && error.to_string().contains("CONSUMER.CREATE.KV_test"), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_without_jetstream_is_refused() {
     let server = NatsServer::start_bare("").await;
     let reason = refusal(&server.connect().await, &bucket("test")).await;
@@ -196,6 +209,8 @@ async fn a_cluster_that_has_lost_its_majority_is_waited_for() {
     cluster.nodes[2].kill();
     let error = NatsStore::open(connection.clone(), config.clone()).await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
-    cluster.nodes[1].resume().await;
+    for node in &mut cluster.nodes[1..] {
+        node.resume().await;
+    }
     open(&connection, &config).await;
 }

@@ -40,6 +40,16 @@ impl Guarded {
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).expect("the process is there");
     }
+
+    /// True where every thread of the process stands still. A signal is sent long before that.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid)) else { return true };
+        threads.flatten().all(|thread| {
+            // The state follows the name, which stands in brackets.
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        })
+    }
 }
 
 impl Drop for Guarded {

@@ -93,9 +93,10 @@ impl NatsServer {
         self.resume().await;
     }
 
-    /// Stops the process as a debugger would.
-    pub(crate) fn pause(&self) {
+    /// Stops the process as a debugger would, and returns when it stands still.
+    pub(crate) async fn pause(&self) {
         self.signal(Signal::STOP);
+        eventually("the server stands still", async || self.running().is_stopped()).await;
     }
 
     /// Lets a paused process go on.
@@ -104,7 +105,11 @@ impl NatsServer {
     }
 
     fn signal(&self, signal: Signal) {
-        self.process.as_ref().expect("the server runs").signal(signal);
+        self.running().signal(signal);
+    }
+
+    fn running(&self) -> &Guarded {
+        self.process.as_ref().expect("the server runs")
     }
 
     /// Where it listens.
