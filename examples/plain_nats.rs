@@ -3,6 +3,7 @@
 //! Only the coordinator in the first lines comes from natslock; with one running anyway (`natslock dev`), all
 //! that is needed is a NATS connection. A real client repeats a request that gets no answer, with the same id,
 //! and releases until it is answered.
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::error::Error;
 use std::time::Duration;

@@ -3,17 +3,19 @@
 //! A coordinator runs inside this process. Three workers contend for one lock; a resource that remembers the
 //! highest fencing token refuses a worker that was paused beyond its lease. Everything is real: the server, the
 //! coordinator, the records, the waiting.
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::error::Error;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use natslock::client::{AcquireOptions, Acquired, CallError, ClientOptions, Lease};
+use natslock::client::{AcquireOptions, Client, ClientOptions, LockGuard};
 use natslock::clock::{Clock as _, SystemClock};
-use natslock::nats::{ConnectOptions, NatsClient};
+use natslock::nats::ConnectOptions;
 use natslock::service::{Config, Coordinator};
-use natslock::types::{LockName, OwnerName, Timestamp, Token, Ttl, Wait};
+use natslock::types::{OwnerName, Timestamp, Token};
 
+const LOCK: &str = "accounts.42";
 const WORKERS: usize = 3;
 const ROUNDS: usize = 2;
 const WORK: Duration = Duration::from_millis(150);
@@ -75,16 +77,15 @@ async fn main() -> Result<()> {
     }
     story.tell("coordinator", "leading; it writes one record for each change of ownership");
 
-    let name = LockName::encode("accounts.42")?;
     let account = Account::default();
     println!(
         "\n{WORKERS} workers want the same lock at once. Each waits for a message, first come first served:"
     );
-    contend(&story, &connect, &name, &account).await?;
+    contend(&story, &connect, &account).await?;
     println!(
         "\nA worker is paused beyond its lease. The lock goes on; the account refuses its late, lower token:"
     );
-    go_stale(&story, &connect, &name, &account).await?;
+    go_stale(&story, &connect, &account).await?;
 
     println!();
     coordinator.shutdown().await;
@@ -103,16 +104,16 @@ async fn main() -> Result<()> {
 
 /// Workers that want the same lock at the same time. Nobody polls: each is granted by a message when the one
 /// before it releases.
-async fn contend(story: &Story, connect: &ConnectOptions, name: &LockName, account: &Account) -> Result<()> {
+async fn contend(story: &Story, connect: &ConnectOptions, account: &Account) -> Result<()> {
     let workers = (1..=WORKERS).map(|number| async move {
         let who = format!("worker-{number}");
         let client = client(connect, &who).await?;
         for _ in 0..ROUNDS {
-            let lease = acquire(story, &client, &who, name, Ttl::default()).await?;
+            let guard = acquire(story, &client, &who, AcquireOptions::new()).await?;
             SystemClock.sleep_until(SystemClock::boot() + WORK).await;
-            let accepted = account.deposit(lease.token, 10);
-            story.tell(&who, format_args!("deposits 10 with token {}: accepted {accepted}", lease.token));
-            client.release(name, lease.to_ref(), Duration::ZERO).await?;
+            let accepted = account.deposit(guard.token(), 10);
+            story.tell(&who, format_args!("deposits 10 with token {}: accepted {accepted}", guard.token()));
+            guard.release().await;
         }
         Ok::<_, Box<dyn Error + Send + Sync>>(())
     });
@@ -122,35 +123,32 @@ async fn contend(story: &Story, connect: &ConnectOptions, name: &LockName, accou
 
 /// A worker that stops renewing, as one does that is paused: its lease ends, another gets the lock, and its late
 /// write is refused because its token is lower.
-async fn go_stale(story: &Story, connect: &ConnectOptions, name: &LockName, account: &Account) -> Result<()> {
+async fn go_stale(story: &Story, connect: &ConnectOptions, account: &Account) -> Result<()> {
     let (slow, next) = (client(connect, "slow").await?, client(connect, "next").await?);
-    let stale = acquire(story, &slow, "slow", name, Ttl::from_millis(1_000)?).await?;
+    // Left without renewal, as it would be if the process did not run.
+    let stale =
+        acquire(story, &slow, "slow", AcquireOptions::new().ttl(Duration::from_secs(1))).await?.leave();
     story.tell("slow", "falls asleep with a lease of one second");
-    let fresh = acquire(story, &next, "next", name, Ttl::default()).await?;
-    account.deposit(fresh.token, 1);
-    story.tell("next", format_args!("deposits 1 with token {}", fresh.token));
+    let fresh = acquire(story, &next, "next", AcquireOptions::new()).await?;
+    account.deposit(fresh.token(), 1);
+    story.tell("next", format_args!("deposits 1 with token {}", fresh.token()));
     let accepted = account.deposit(stale.token, 1_000_000);
     story.tell("slow", format_args!("wakes up and deposits with token {}: accepted {accepted}", stale.token));
-    story.tell("slow", format_args!("its lease is valid: {}", stale.is_valid(&SystemClock)));
-    next.release(name, fresh.to_ref(), Duration::ZERO).await?;
+    story.tell("slow", format_args!("its lease is valid: {}", stale.is_valid()));
+    fresh.release().await;
     Ok(())
 }
 
-async fn client(connect: &ConnectOptions, owner: &str) -> Result<NatsClient> {
-    Ok(NatsClient::connect_with(connect, ClientOptions::new(OwnerName::encode(owner)?)).await?)
+async fn client(connect: &ConnectOptions, owner: &str) -> Result<Client> {
+    Ok(Client::connect_with(connect, ClientOptions::new(OwnerName::encode(owner)?)).await?)
 }
 
-/// Waits for the lock, and says for whom.
-async fn acquire(story: &Story, client: &NatsClient, who: &str, name: &LockName, ttl: Ttl) -> Result<Lease> {
-    let options = AcquireOptions::default().ttl(ttl).wait(Wait::from_millis(30_000)?);
+/// Waits for the lock, and says so.
+async fn acquire(story: &Story, client: &Client, who: &str, options: AcquireOptions) -> Result<LockGuard> {
     let waits = |progress: natslock::client::Progress| {
-        story.tell(who, format_args!("waits for {name}, as number {} in the queue", progress.position));
+        story.tell(who, format_args!("waits for {LOCK}, as number {} in the queue", progress.position));
     };
-    match client.acquire_reporting(name, &options, waits).await? {
-        Acquired::Granted(lease, _) => {
-            story.tell(who, format_args!("holds {name} with token {} after {:?}", lease.token, lease.waited));
-            Ok(lease)
-        }
-        other => Err(Box::new(CallError::Protocol(format!("not granted within 30 s: {other:?}")))),
-    }
+    let guard = client.acquire_reporting(LOCK, options, waits).await?;
+    story.tell(who, format_args!("holds {LOCK} with token {} after {:?}", guard.token(), guard.waited()));
+    Ok(guard)
 }

@@ -7,19 +7,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::CallError;
+use super::caller::{Answered, Caller};
 use super::link::{Exchange, Incoming, SendNumber};
 use super::pace::Pace;
-use super::{Answered, CallError, Client};
-use crate::clock::{Clock, within};
+use crate::clock::{Clock as _, SystemClock, within};
 use crate::engine::message::Code;
-use crate::transport::Transport;
 use crate::types::{Epoch, LockName, Timestamp};
 use crate::wire::reply::{Answer, decode};
 use crate::wire::subject::Verb;
 
 /// The sendings of one request, with their times.
-pub(super) struct Call<'a, T, C> {
-    client: &'a Client<T, C>,
+pub(super) struct Call<'a> {
+    client: &'a Caller,
     exchange: Exchange,
     subject: String,
     sent: HashMap<SendNumber, Timestamp>,
@@ -40,7 +40,7 @@ pub(super) enum Heard {
     Silence,
 }
 
-impl<T: Transport, C: Clock> Client<T, C> {
+impl Caller {
     /// Sends a request until it is answered, for as long as the client's patience lasts. Every verb but acquire
     /// may be repeated without a second thought.
     pub(super) async fn call(
@@ -49,7 +49,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         name: Option<&LockName>,
         body: Bytes,
     ) -> Result<Answered, CallError> {
-        let clock = &self.shared.clock;
+        let clock = &SystemClock;
         let until = clock.now().boot + self.shared.options.patience;
         let mut call = Call::new(self, verb, name);
         let mut pace = self.pace(Duration::MAX);
@@ -78,12 +78,12 @@ impl<T: Transport, C: Clock> Client<T, C> {
     }
 }
 
-impl<'a, T: Transport, C: Clock> Call<'a, T, C> {
-    pub(super) fn new(client: &'a Client<T, C>, verb: Verb, name: Option<&LockName>) -> Self {
+impl<'a> Call<'a> {
+    pub(super) fn new(client: &'a Caller, verb: Verb, name: Option<&LockName>) -> Self {
         let shared = &client.shared;
         let subject = shared.subjects.request(verb, None, &shared.options.owner, name);
         let exchange = shared.link.exchange();
-        let began = shared.clock.now().boot;
+        let began = SystemClock.now().boot;
         let mut leaders = shared.leaders.clone();
         leaders.mark_unchanged();
         Self { client, exchange, subject, sent: HashMap::new(), heard: false, began, leaders }
@@ -92,7 +92,7 @@ impl<'a, T: Transport, C: Clock> Call<'a, T, C> {
     pub(super) async fn send(&mut self, body: Bytes) -> Result<(), CallError> {
         let shared = &self.client.shared;
         // Before it leaves: a lease is counted from here.
-        let now = shared.clock.now().boot;
+        let now = SystemClock.now().boot;
         let number = shared.link.send(&mut self.exchange, &self.subject, body).await?;
         self.sent.insert(number, now);
         Ok(())
@@ -100,8 +100,7 @@ impl<'a, T: Transport, C: Clock> Call<'a, T, C> {
 
     /// Waits at most so long for something to happen. Negative answers of an epoch that is over are not heard.
     pub(super) async fn listen(&mut self, span: Duration) -> Heard {
-        let client = self.client;
-        let clock = &client.shared.clock;
+        let clock = &SystemClock;
         let until = clock.now().boot + span;
         loop {
             let left = until.since(clock.now().boot);
@@ -146,14 +145,14 @@ impl<'a, T: Transport, C: Clock> Call<'a, T, C> {
     pub(super) fn failure(&self) -> CallError {
         let shared = &self.client.shared;
         if self.heard || self.sent.is_empty() {
-            return CallError::NoAnswer { waited: shared.clock.now().boot.since(self.began) };
+            return CallError::NoAnswer { waited: SystemClock.now().boot.since(self.began) };
         }
         CallError::NoCoordinator { namespace: shared.options.namespace.to_string() }
     }
 }
 
 /// True for an answer that a newer leader may contradict.
-const fn is_negative(answer: &Answer) -> bool {
+pub(super) const fn is_negative(answer: &Answer) -> bool {
     match answer {
         Answer::Held(_) | Answer::Timeout { .. } => true,
         Answer::RenewedMany { lost, .. } => !lost.is_empty(),
@@ -178,7 +177,7 @@ pub(super) fn refusal_as_error(answered: Answered) -> Result<Answered, CallError
 }
 
 /// The epoch that is known to be current.
-impl<T, C> Client<T, C> {
+impl Caller {
     /// The highest epoch that any answer spoke for, if there was one.
     pub fn epoch(&self) -> Option<Epoch> {
         let epoch = self.shared.epoch.load(Ordering::Relaxed);

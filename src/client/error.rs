@@ -1,16 +1,21 @@
-//! What can go wrong between a client and its coordinator. Being told `held` is an answer, not an error.
+//! What can go wrong between a client and its coordinator.
 
 use std::time::Duration;
 
-use crate::engine::message::Code;
+use bytes::Bytes;
+
+use super::core::LostReason;
+use super::options::OptionsError;
+use crate::engine::message::{Code, LockView};
 use crate::transport::TransportError;
+use crate::types::NameError;
 use crate::wire::reply::Refused;
 
 /// A request without the answer it was made for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// Nobody listens: no coordinator leads the namespace.
+    /// Nobody listens: no coordinator leads the namespace. Start one, or try again.
     #[error("no coordinator leads namespace `{namespace}`")]
     NoCoordinator {
         /// The namespace.
@@ -25,6 +30,9 @@ pub enum CallError {
     /// The coordinator refused.
     #[error("{}", .0.message)]
     Refused(Refused),
+    /// The name of a lock that is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// The messages do not get through.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -34,14 +42,12 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// True where the same request, with the same id, may succeed later.
+    /// True where the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NoCoordinator { .. } | Self::NoAnswer { .. } => true,
-            Self::Refused(refused) => {
-                matches!(refused.code, Some(Code::Unavailable | Code::ShuttingDown | Code::RateLimited))
-            }
-            Self::Transport(_) | Self::Protocol(_) => false,
+            Self::Refused(refused) => is_passing(refused),
+            Self::Name(_) | Self::Transport(_) | Self::Protocol(_) => false,
         }
     }
 
@@ -49,4 +55,65 @@ impl CallError {
     pub const fn may_have_applied(&self) -> bool {
         matches!(self, Self::NoAnswer { .. } | Self::Transport(_))
     }
+}
+
+/// A lock that was not acquired. Whatever was sent is being taken back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// Others hold the lock. Not a failure, but an answer.
+    #[error("the lock is held by others")]
+    Held(Contended),
+    /// The coordinator refused.
+    #[error("{}", .0.message)]
+    Refused(Refused),
+    /// Nobody listens: no coordinator leads the namespace. Start one, or try again.
+    #[error("no coordinator leads namespace `{namespace}`")]
+    NoCoordinator {
+        /// The namespace.
+        namespace: String,
+    },
+    /// No answer in time. Try again.
+    #[error("no answer from the coordinator")]
+    NoAnswer,
+    /// An option outside its limits; nothing was sent.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The client's background task has ended, with its runtime.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl AcquireError {
+    /// True where the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Held(_) | Self::NoCoordinator { .. } | Self::NoAnswer => true,
+            Self::Refused(refused) => is_passing(refused),
+            Self::Options(_) | Self::Closed => false,
+        }
+    }
+}
+
+fn is_passing(refused: &Refused) -> bool {
+    matches!(refused.code, Some(Code::Unavailable | Code::ShuttingDown | Code::RateLimited | Code::QueueFull))
+}
+
+/// Who had the lock instead.
+#[derive(Debug, Clone)]
+pub struct Contended {
+    /// Who holds it, and how many wait.
+    pub view: LockView,
+    /// How long was waited, by the leader's clock; zero for a try.
+    pub waited: Duration,
+    /// The answer as it came.
+    pub reply: Bytes,
+}
+
+/// The lock was lost while something was done under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the lock was lost: {reason:?}")]
+pub struct Lost {
+    /// Why.
+    pub reason: LostReason,
 }

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::transport::{Message, Transport, TransportError};
+use crate::transport::{Message, SharedTransport, Transport as _, TransportError};
 
 /// Answers of one exchange that may wait for their reader. There are few: each sending has one or two.
 const ANSWERS_MAX: usize = 64;
@@ -30,8 +30,8 @@ type Waiting = Arc<Mutex<HashMap<SendNumber, mpsc::Sender<Incoming>>>>;
 
 /// The inbox of one client.
 #[derive(Debug)]
-pub(super) struct Link<T> {
-    transport: T,
+pub(super) struct Link {
+    transport: SharedTransport,
     inbox: String,
     next: AtomicU64,
     waiting: Waiting,
@@ -47,9 +47,9 @@ pub(super) struct Exchange {
     sender: mpsc::Sender<Incoming>,
 }
 
-impl<T: Transport> Link<T> {
+impl Link {
     /// Subscribes to an inbox that nobody else knows.
-    pub(super) async fn open(transport: T) -> Result<Self, TransportError> {
+    pub(super) async fn open(transport: SharedTransport) -> Result<Self, TransportError> {
         let inbox = transport.new_inbox();
         let messages = transport.subscribe(format!("{inbox}.*")).await?;
         let waiting = Waiting::default();
@@ -57,7 +57,7 @@ impl<T: Transport> Link<T> {
         Ok(Self { transport, inbox, next: AtomicU64::new(0), waiting, pump })
     }
 
-    pub(super) const fn transport(&self) -> &T {
+    pub(super) const fn transport(&self) -> &SharedTransport {
         &self.transport
     }
 
@@ -82,7 +82,7 @@ impl<T: Transport> Link<T> {
     }
 }
 
-impl<T> Drop for Link<T> {
+impl Drop for Link {
     fn drop(&mut self) {
         self.pump.abort();
     }

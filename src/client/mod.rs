@@ -1,260 +1,265 @@
-//! The client: it asks, repeats what got no answer, and knows until when a lease may be believed in.
+//! The client library: locks that are held by a guard, kept alive in the background, and never believed in
+//! longer than they may be.
 //!
-//! Deadlines are counted from the *sending* of the request that an answer belongs to, by a clock that counts
-//! suspend, never from receipt.
+//! Deadlines are counted from the *sending* of the request that was answered, by a clock that counts suspend,
+//! never from receipt. A guard is lost at its own deadline, whatever the network does.
 
-mod acquire;
 mod call;
+mod caller;
+pub mod core;
+mod driver;
 mod error;
+mod guard;
 mod link;
 mod options;
 mod pace;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
-use crate::engine::message::{Ask, LeaseRef, LockView};
-use crate::transport::{Transport, TransportError};
-use crate::types::{LeaseId, LockName, Timestamp, Token, Ttl};
-use crate::wire::event::{self, Heard};
-use crate::wire::info::Info;
+use crate::clock::SystemClock;
+use crate::engine::message::LockView;
+use crate::service::{Config, Coordinator, StartError};
+use crate::store::MemoryStore;
+use crate::transport::{MemoryTransport, SharedTransport, TransportError};
+use crate::types::{LockName, OwnerName};
 use crate::wire::reply::Answer;
-use crate::wire::request::{encode, encode_info};
-use crate::wire::subject::{SubjectSpace, Verb};
-use crate::wire::{DecodeError, Format};
 
-use self::link::Link;
+use self::core::Handle;
+use self::driver::{Acquisition, Command, Conclusion};
 
-pub use self::acquire::{Acquired, Progress};
-pub use self::error::CallError;
-pub use self::options::{AcquireOptions, ClientOptions};
+pub use self::caller::{Answered, Caller, Seen, Watched};
+pub use self::core::LostReason;
+pub use self::error::{AcquireError, CallError, Contended, Lost};
+pub use self::guard::{Lease, LockGuard};
+pub use self::options::{AcquireOptions, ClientOptions, OptionsError, Terms, default_owner};
 
-/// A client of one namespace, in the name of one owner. Clones share the connection.
-#[derive(Debug)]
-pub struct Client<T, C> {
-    shared: Arc<Shared<T, C>>,
+/// What a waiting request has heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// One is next.
+    pub position: usize,
+    /// How many hold the lock.
+    pub holder_count: usize,
 }
 
-impl<T, C> Clone for Client<T, C> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
-    }
-}
-
-#[derive(Debug)]
-struct Shared<T, C> {
-    link: Link<T>,
-    clock: C,
-    options: ClientOptions,
-    subjects: SubjectSpace,
-    /// The highest epoch that any answer spoke for.
-    epoch: AtomicU64,
-    /// Changes whenever a leader takes over.
-    leaders: watch::Receiver<u64>,
-    listener: JoinHandle<()>,
-}
-
-impl<T, C> Drop for Shared<T, C> {
-    fn drop(&mut self) {
-        self.listener.abort();
-    }
-}
-
-/// A lease, as its owner knows it.
+/// A client of one namespace, in the name of one owner. Clones share its connection and its one background
+/// task, which renews all leases in few messages.
+///
+/// ```
+/// # tokio_test(async {
+/// use natslock::client::Client;
+/// let client = Client::in_memory().await?;
+/// let guard = client.acquire("orders.42").await?;
+/// println!("write with fencing token {}", guard.token());
+/// guard.release().await;
+/// # Ok(()) });
+/// # fn tokio_test(test: impl std::future::Future<Output = Result<(), Box<dyn std::error::Error>>>) {
+/// #     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(test).unwrap();
+/// # }
+/// ```
 #[derive(Debug, Clone)]
-pub struct Lease {
-    /// The lock.
-    pub name: LockName,
-    /// The acquisition: whoever knows it can renew and release.
-    pub id: LeaseId,
-    /// The fencing token: send it to every resource that the lock protects.
-    pub token: Token,
-    /// The lease time.
-    pub ttl: Ttl,
-    /// Until when the lease may be believed in, by the clock that counts suspend: the sending of the request
-    /// that was granted + what it waited + 0.99 of the lease time.
-    pub deadline: Timestamp,
-    /// How long the request waited, by the leader's clock.
-    pub waited: Duration,
+pub struct Client {
+    caller: Caller,
+    transport: SharedTransport,
+    commands: mpsc::UnboundedSender<Command>,
+    handles: Arc<AtomicU64>,
+    /// The coordinator of an in-memory client.
+    coordinator: Option<Arc<Coordinator>>,
 }
 
-/// An answer, typed and as it came.
-#[derive(Debug, Clone)]
-pub struct Answered {
-    /// What it says.
-    pub answer: Answer,
-    /// The bytes on the wire.
-    pub raw: Bytes,
-    /// When the request that it belongs to was sent.
-    pub sent: Timestamp,
-}
-
-impl<T: Transport, C: Clock> Client<T, C> {
-    /// A client on this connection, with an inbox of its own.
+impl Client {
+    /// A client on this connection. Over NATS: [`Client::connect`].
     ///
     /// # Errors
     /// The subscriptions could not be made.
-    pub async fn new(transport: T, clock: C, options: ClientOptions) -> Result<Self, TransportError> {
-        let subjects = SubjectSpace::new(options.namespace.clone());
-        let leaders = transport.subscribe(subjects.leader_events()).await?;
-        let (told, heard) = watch::channel(0);
-        let listener = tokio::spawn(listen(leaders, told));
-        let link = Link::open(transport).await?;
-        let epoch = AtomicU64::new(0);
-        let shared = Shared { link, clock, options, subjects, epoch, leaders: heard, listener };
-        Ok(Self { shared: Arc::new(shared) })
+    pub async fn over(transport: SharedTransport, options: ClientOptions) -> Result<Self, TransportError> {
+        let caller = Caller::new(transport.clone(), options).await?;
+        let commands = driver::start(&transport, &caller).await?;
+        Ok(Self { caller, transport, commands, handles: Arc::default(), coordinator: None })
+    }
+
+    /// A client of a coordinator of its own, in the memory of this process: real leases, queues and tokens, for
+    /// tests and for programs of one process. Its locks are gone with the last clone.
+    ///
+    /// # Errors
+    /// None that can be foreseen.
+    pub async fn in_memory() -> Result<Self, StartError> {
+        let broker = MemoryTransport::new();
+        let store = MemoryStore::new();
+        let mut coordinator =
+            Coordinator::start(store, broker.connect(), SystemClock, Config::default()).await?;
+        coordinator.ready().await;
+        let options = ClientOptions::new(default_owner());
+        let mut client = Self::over(SharedTransport::new(broker.connect()), options).await?;
+        client.coordinator = Some(Arc::new(coordinator));
+        Ok(client)
+    }
+
+    /// A client of the same namespace on the same connection, in the name of another owner.
+    ///
+    /// # Errors
+    /// The subscriptions could not be made.
+    pub async fn for_owner(&self, owner: OwnerName) -> Result<Self, TransportError> {
+        let options = ClientOptions { owner, ..self.options().clone() };
+        let client = Self::over(self.transport.clone(), options).await?;
+        Ok(Self { coordinator: self.coordinator.clone(), ..client })
     }
 
     /// In whose name it asks, and where.
     pub fn options(&self) -> &ClientOptions {
-        &self.shared.options
+        self.caller.options()
     }
 
-    /// Keeps a lease alive for its whole lease time from the sending of this request.
+    /// The requests without guards: renewals and releases by id, pages, administration.
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Acquires a lock, however long it takes. The guard holds it: it is renewed in the background and given
+    /// back when the guard is dropped or released.
     ///
     /// # Errors
-    /// The lease is over (`not_holder`, `finished`), or there was no answer.
+    /// A name that is none, a refusal, or no coordinator that answers.
     ///
     /// # Cancel safety
-    /// Dropping it leaves open whether the lease was renewed.
-    pub async fn renew(&self, name: &LockName, lease: LeaseRef) -> Result<Answered, CallError> {
-        self.ask(Verb::Renew, Some(name), Ask::Renew { name: name.clone(), lease }).await
+    /// Dropping the future takes the request back at the coordinator; the place in the queue is lost.
+    pub async fn acquire(&self, name: &str) -> Result<LockGuard, AcquireError> {
+        self.acquire_with(name, AcquireOptions::new()).await
     }
 
-    /// Gives a lock back, or stops waiting for it. Final for the id. With a `keep` above zero the lock stays
-    /// held that much longer.
+    /// Acquires a lock if it is free.
     ///
     /// # Errors
-    /// The id holds nothing (`not_holder`), or there was no answer: the lease then ends by itself.
+    /// [`AcquireError::Held`] where it is not; otherwise as [`Client::acquire`].
     ///
     /// # Cancel safety
-    /// Dropping it leaves open whether the lock was released; calling it again does no harm.
-    pub async fn release(
+    /// As [`Client::acquire`].
+    pub async fn try_acquire(&self, name: &str) -> Result<LockGuard, AcquireError> {
+        self.acquire_with(name, AcquireOptions::new().wait(std::time::Duration::ZERO)).await
+    }
+
+    /// Acquires a lock as the options say.
+    ///
+    /// # Errors
+    /// [`AcquireError::Held`] where others held it all the time; otherwise as [`Client::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Client::acquire`].
+    pub async fn acquire_with(&self, name: &str, options: AcquireOptions) -> Result<LockGuard, AcquireError> {
+        self.acquire_reporting(name, options, |_| ()).await
+    }
+
+    /// As [`Client::acquire_with`], and tells `report` whenever the coordinator has said where the request
+    /// stands.
+    ///
+    /// # Errors
+    /// As [`Client::acquire_with`].
+    ///
+    /// # Cancel safety
+    /// As [`Client::acquire`].
+    pub async fn acquire_reporting(
         &self,
-        name: &LockName,
-        lease: LeaseRef,
-        keep: Duration,
-    ) -> Result<Answered, CallError> {
-        self.ask(Verb::Release, Some(name), Ask::Release { name: name.clone(), lease, keep }).await
+        name: &str,
+        options: AcquireOptions,
+        mut report: impl FnMut(Progress),
+    ) -> Result<LockGuard, AcquireError> {
+        let name = LockName::encode(name).map_err(OptionsError::from)?;
+        let terms = options.check()?;
+        let keep = terms.keep;
+        let handle = Handle(self.handles.fetch_add(1, Ordering::Relaxed));
+        let (told, mut outcome) = oneshot::channel();
+        let (progress, mut reports) = mpsc::unbounded_channel();
+        let acquisition = Acquisition { handle, name: name.clone(), terms, told, progress };
+        // Whatever happens from here on, the request is taken back unless a guard takes over.
+        let mut pending = Pending { commands: &self.commands, handle: Some(handle) };
+        self.commands.send(Command::Acquire(acquisition)).map_err(|_| AcquireError::Closed)?;
+        let conclusion = loop {
+            tokio::select! {
+                biased;
+                Some(progress) = reports.recv() => report(progress),
+                done = &mut outcome => break done.map_err(|_| AcquireError::Closed)?,
+            }
+        };
+        match conclusion {
+            Conclusion::Granted(state) => {
+                pending.handle = None;
+                Ok(LockGuard::new(self.clone(), handle, name, state, keep))
+            }
+            Conclusion::Failed(error) => Err(error),
+        }
     }
 
-    /// Who holds a lock, and who waits; at most `limit` of each are listed.
+    /// Who holds a lock and who waits for it; nobody where it is free.
     ///
     /// # Errors
-    /// There was no answer.
-    pub async fn check(&self, name: &LockName, limit: usize) -> Result<Answered, CallError> {
-        self.ask(Verb::Check, Some(name), Ask::Check { name: name.clone(), limit }).await
+    /// A name that is none, or no answer.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn check(&self, name: &str) -> Result<Option<LockView>, CallError> {
+        let name = LockName::encode(name)?;
+        self.caller.view(&name).await
     }
 
-    /// A page of the held and waited-for locks whose encoded names begin with `prefix`.
+    /// All held or waited-for locks whose names begin so, in byte order of the encoded name.
     ///
     /// # Errors
-    /// There was no answer.
-    pub async fn list(
-        &self,
-        prefix: &str,
-        limit: usize,
-        after: Option<LockName>,
-    ) -> Result<Answered, CallError> {
-        self.ask(Verb::List, None, Ask::List { prefix: prefix.to_owned(), limit, after }).await
-    }
-
-    /// Ends every lease of a lock without its holders' consent. They may not hear of it; their tokens are lower
-    /// than those that follow.
+    /// No answer.
     ///
-    /// # Errors
-    /// Nobody holds it (`not_holder`), or there was no answer.
-    pub async fn admin_release(
-        &self,
-        name: &LockName,
-        reason: Option<String>,
-    ) -> Result<Answered, CallError> {
-        self.ask(Verb::AdminRelease, Some(name), Ask::AdminRelease { name: name.clone(), reason }).await
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<(LockName, LockView)>, CallError> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.caller.list(prefix, crate::engine::LISTED, after).await?;
+            let Answer::List { locks, next } = page.answer else {
+                return Err(CallError::Protocol("no answer to list".into()));
+            };
+            all.extend(locks);
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
+            }
+        }
     }
 
-    /// Who leads, and with which limits.
-    ///
-    /// # Errors
-    /// There was no answer.
-    pub async fn info(&self) -> Result<Answered, CallError> {
-        self.call(Verb::Info, None, encode_info(Format::Json)).await
-    }
-
-    /// What happens to a lock, to the locks below a name, or to all of them, from now on. Events are sent at
-    /// most once: what must not be missed is asked for with [`Client::check`].
+    /// What happens to locks from now on. Events are sent at most once: what must not be missed is asked for
+    /// with [`Client::check`].
     ///
     /// # Errors
     /// The subscription could not be made.
     pub async fn watch(&self, what: Watched<'_>) -> Result<BoxStream<'static, Seen>, TransportError> {
-        let subjects = &self.shared.subjects;
-        let subject = match what {
-            Watched::Lock(name) => subjects.events_of(name),
-            Watched::Below(name) => subjects.events_below(name),
-            Watched::All => subjects.events(),
-        };
-        let messages = self.shared.link.transport().subscribe(subject).await?;
-        Ok(messages
-            .map(|message| Seen { heard: event::decode(&message.payload), raw: message.payload })
-            .boxed())
+        self.caller.watch(what).await
     }
 
-    /// Who holds the lock and who waits, or nobody.
+    /// Waits until all that was released or given up is answered, or has ended by itself.
     ///
-    /// # Errors
-    /// There was no answer.
-    pub async fn view(&self, name: &LockName) -> Result<Option<LockView>, CallError> {
-        match self.check(name, crate::engine::LISTED).await?.answer {
-            Answer::Held(view) => Ok(Some(view)),
-            _ => Ok(None),
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn settled(&self) {
+        let (told, settled) = oneshot::channel();
+        if self.commands.send(Command::Settle(told)).is_ok() {
+            // It fails only if the background task is gone, and everything with it.
+            let _ = settled.await;
         }
     }
+}
 
-    /// Who leads, and with which limits.
-    ///
-    /// # Errors
-    /// There was no answer.
-    pub async fn leaders(&self) -> Result<Info, CallError> {
-        match self.info().await?.answer {
-            Answer::Info(info) => Ok(*info),
-            other => Err(CallError::Protocol(format!("{other:?} is no answer to info"))),
+/// An acquisition without a guard yet. Dropping it takes the request back.
+struct Pending<'a> {
+    commands: &'a mpsc::UnboundedSender<Command>,
+    handle: Option<Handle>,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle {
+            // It fails only if the background task is gone, and the request with it.
+            let _ = self.commands.send(Command::GiveUp(handle));
         }
-    }
-
-    async fn ask(&self, verb: Verb, name: Option<&LockName>, ask: Ask) -> Result<Answered, CallError> {
-        self.call(verb, name, encode(Format::Json, &ask)).await
-    }
-}
-
-/// What to watch.
-#[derive(Debug, Clone, Copy)]
-pub enum Watched<'a> {
-    /// One lock.
-    Lock(&'a LockName),
-    /// The locks whose names begin with this one and a dot.
-    Below(&'a LockName),
-    /// Every lock of the namespace.
-    All,
-}
-
-/// An event, typed and as it came.
-#[derive(Debug, Clone)]
-pub struct Seen {
-    /// What it says.
-    pub heard: Result<Heard, DecodeError>,
-    /// The bytes on the wire.
-    pub raw: Bytes,
-}
-
-async fn listen(mut leaders: BoxStream<'static, crate::transport::Message>, told: watch::Sender<u64>) {
-    while leaders.next().await.is_some() {
-        told.send_modify(|count| *count += 1);
     }
 }

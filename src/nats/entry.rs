@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{BucketConfig, ConnectError, ConnectOptions, NatsStore, NatsTransport, connect};
-use crate::client::{Client, ClientOptions};
+use crate::client::{Client, ClientOptions, default_owner};
 use crate::clock::{Clock as _, SystemClock};
 use crate::service::{Config, Coordinator, StartError};
 use crate::store::StoreError;
-use crate::transport::TransportError;
-use crate::types::{OwnerName, Revision};
+use crate::transport::{SharedTransport, TransportError};
+use crate::types::Revision;
 use crate::wire::subject::SubjectSpace;
 
 /// The pause before JetStream is asked again.
@@ -16,9 +16,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Revisions of a new bucket begin at this many for each millisecond since 1970, so that tokens go on rising
 /// when a bucket is deleted and made again.
 const REVISIONS_PER_MS: u64 = 8;
-
-/// A client over NATS.
-pub type NatsClient = Client<NatsTransport, SystemClock>;
 
 /// Why a client could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +44,8 @@ pub enum ServeError {
     Start(#[from] StartError),
 }
 
-impl NatsClient {
-    /// A client in the name of this process's user and host, on a connection of its own.
+impl Client {
+    /// A client in the name of this process's user and host, on a connection of its own to a NATS server.
     ///
     /// # Errors
     /// No server answered, it refused, or it is too old.
@@ -60,24 +57,21 @@ impl NatsClient {
     /// A client on a connection of its own.
     ///
     /// # Errors
-    /// As [`NatsClient::connect`].
+    /// As [`Client::connect`].
     pub async fn connect_with(options: &ConnectOptions, client: ClientOptions) -> Result<Self, ClientError> {
         let connection = connect(options).await?;
-        Ok(Self::new(NatsTransport::new(connection), SystemClock, client).await?)
+        Ok(Self::over(SharedTransport::new(NatsTransport::new(connection)), client).await?)
     }
-}
 
-/// `<user>@<host>`, as the command line has it.
-pub fn default_owner() -> OwnerName {
-    let user =
-        std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_else(|_| "unknown".into());
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let encoded = OwnerName::encode(&format!("{user}@{host}"));
-    // A host with a very long name: the user alone will do, and if not even that, a word.
-    encoded
-        .or_else(|_| OwnerName::encode(&user))
-        .or_else(|_| OwnerName::encode("unknown"))
-        .unwrap_or_else(|_| unreachable!("a plain word is an owner"))
+    /// A client on a connection that the application has made. Its settings are the application's: with the
+    /// library's own a dead server is noticed only after minutes, see [`connect`].
+    ///
+    /// # Errors
+    /// The subscriptions could not be made.
+    pub async fn new(nats: async_nats::Client, client: ClientOptions) -> Result<Self, ClientError> {
+        let transport = NatsTransport::new(super::Connection::from(nats));
+        Ok(Self::over(SharedTransport::new(transport), client).await?)
+    }
 }
 
 impl Coordinator {

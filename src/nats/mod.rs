@@ -20,7 +20,7 @@ mod version;
 pub use bucket::BucketConfig;
 pub use connect::{ConnectError, ConnectOptions, Connection, Credentials, Tls, connect};
 pub use denials::{Action, Denial, Denials};
-pub use entry::{ClientError, NatsClient, ServeError, default_owner};
+pub use entry::{ClientError, ServeError};
 pub use store::NatsStore;
 pub use transport::NatsTransport;
 pub use version::{ServerVersion, VersionError};

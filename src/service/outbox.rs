@@ -1,23 +1,18 @@
 //! What leaves the coordinator: replies, grants, events and signs of life.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::clock::{Clock, within};
+use crate::clock::Clock;
 use crate::engine::message::{Event, Grant, GrantNumber, Now, Reply};
 use crate::service::config::Config;
-use crate::transport::Transport;
+use crate::transport::{Impatient, Transport};
 use crate::types::{CoordinatorId, Epoch, ShardId};
 use crate::wire::heartbeat::Heartbeat;
 use crate::wire::info::Leader;
 use crate::wire::subject::SubjectSpace;
 use crate::wire::{Format, event, reply};
-
-/// How long a message may wait for a connection that takes none.
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Where an answer goes, and in which format.
 #[derive(Debug, Clone)]
@@ -28,13 +23,8 @@ pub(super) struct ReplyTo {
 
 /// Sends what the engine wants sent. A message that cannot be sent is lost, as messages may be: whoever
 /// needed it repeats its request.
-///
-/// A connection that takes no messages must not hold up the shard's task: the first message waits a moment for
-/// it, and until one gets through the others do not wait at all.
 pub(super) struct Outbox<T, C> {
-    transport: T,
-    clock: C,
-    clogged: AtomicBool,
+    sender: Impatient<T, C>,
     subjects: SubjectSpace,
     shard: ShardId,
     /// Where the server says that nobody took a grant: this and the grant's number.
@@ -45,7 +35,7 @@ impl<T: Transport, C: Clock> Outbox<T, C> {
     pub(super) fn new(transport: T, clock: C, config: &Config) -> Self {
         let notices = transport.new_inbox();
         let subjects = SubjectSpace::new(config.namespace.clone());
-        Self { transport, clock, clogged: AtomicBool::new(false), subjects, shard: config.shard, notices }
+        Self { sender: Impatient::new(transport, clock), subjects, shard: config.shard, notices }
     }
 
     /// What to subscribe to for the notices.
@@ -88,14 +78,6 @@ impl<T: Transport, C: Clock> Outbox<T, C> {
     }
 
     async fn send(&self, subject: String, reply: Option<String>, body: Bytes) {
-        let patience = if self.clogged.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
-        let sent = within(&self.clock, patience, self.transport.publish(subject, reply, body)).await;
-        let was_clogged = self.clogged.swap(sent.is_none(), Ordering::Relaxed);
-        match sent {
-            Some(Ok(())) => {}
-            Some(Err(error)) => tracing::debug!(%error, "a message was not sent"),
-            None if was_clogged => {}
-            None => tracing::warn!("the connection takes no messages; answers are lost until it does"),
-        }
+        self.sender.send(subject, reply, body).await;
     }
 }

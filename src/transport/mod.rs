@@ -2,7 +2,9 @@
 //! be lost, late, or delivered twice, and everything above is built for that.
 
 pub mod contract;
+mod impatient;
 mod memory;
+mod shared;
 pub mod subject;
 
 use std::future::Future;
@@ -10,7 +12,9 @@ use std::future::Future;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+pub use impatient::Impatient;
 pub use memory::MemoryTransport;
+pub use shared::SharedTransport;
 
 /// A subscription that is so many messages behind loses the newest.
 pub const SUBSCRIPTION_MESSAGES_MAX: usize = 65_536;

@@ -181,7 +181,7 @@ async fn replies_go_to_inboxes_only_and_only_a_release_needs_none() {
     wire.send("natslock.default.release.alice.given=2Eback", None, body.clone()).await;
     wire.send("natslock.default.release.alice.given.back", None, body).await;
     crate::support::eventually("released without an answer", async || {
-        alice.view(&lease.name).await.unwrap().is_none()
+        alice.caller().view(&lease.name).await.unwrap().is_none()
     })
     .await;
     // Nobody but the coordinator has written a record: the acquire and the release of `given.back`.

@@ -6,10 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
-use natslock::client::Lease;
+use natslock::client::{Client, Lease};
 use natslock::clock::{Clock as _, SystemClock, within};
 use natslock::engine::message::Ask;
-use natslock::nats::NatsClient;
 use natslock::transport::Message;
 use natslock::wire::Format;
 use natslock::wire::reply::{Answer, decode};
@@ -85,7 +84,7 @@ async fn an_uncontended_pair_costs_two_writes_and_a_hand_over_one() {
         tokio::spawn(async move { acquire(&bob, &name, &options(30_000, 20_000)).await })
     };
     crate::support::eventually("bob waits", async || {
-        alice.view(&name).await.unwrap().is_some_and(|view| view.waiter_count == 1)
+        alice.caller().view(&name).await.unwrap().is_some_and(|view| view.waiter_count == 1)
     })
     .await;
     tap.count().await;
@@ -94,7 +93,7 @@ async fn an_uncontended_pair_costs_two_writes_and_a_hand_over_one() {
     assert_eq!(tap.writes().await, written("orders.1", 1), "a hand-over is one write in all");
     assert!(handed.token > lease.token);
     for _ in 0..10 {
-        bob.renew(&name, handed.to_ref()).await.unwrap();
+        bob.caller().renew(&name, handed.to_ref()).await.unwrap();
     }
     assert!(tap.writes().await.is_empty(), "a renewal writes nothing");
     // What was published is what was stored: acquire, release, acquire, hand-over, and the leader's leases.
@@ -158,10 +157,10 @@ async fn renew_all(wire: &mut Wire, leases: &[Lease]) {
     assert_eq!((renewed.len(), lost.len()), (leases.len(), 0));
 }
 
-async fn still_held(client: &NatsClient, leases: &[Lease]) {
+async fn still_held(client: &Client, leases: &[Lease]) {
     let checked = within(&SystemClock, Duration::from_secs(20), async {
         for lease in leases {
-            let view = client.view(&lease.name).await.unwrap().expect("held");
+            let view = client.caller().view(&lease.name).await.unwrap().expect("held");
             assert_eq!(view.holders[0].token, lease.token);
         }
     });

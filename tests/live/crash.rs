@@ -3,9 +3,9 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use natslock::client::Lease;
+use natslock::client::{Client, Lease};
 use natslock::clock::{Clock as _, SystemClock};
-use natslock::nats::{ConnectOptions, NatsClient};
+use natslock::nats::ConnectOptions;
 use natslock::service::{Config, Coordinator};
 use natslock::types::Timestamp;
 
@@ -34,7 +34,7 @@ async fn child() {
     let client = client(&url, "holder").await;
     let lease = acquire(&client, &lock("precious"), &options(2_000, 0)).await;
     loop {
-        client.renew(&lease.name, lease.to_ref()).await.unwrap();
+        client.caller().renew(&lease.name, lease.to_ref()).await.unwrap();
         SystemClock.sleep_until(SystemClock::boot() + Duration::from_millis(500)).await;
     }
 }
@@ -54,13 +54,13 @@ async fn the_lock_of_a_killed_holder_goes_to_the_next_within_its_lease() {
     let next = service.client("next").await;
     let name = lock("precious");
     let holder = start("holder", &service.server.url());
-    eventually("the holder holds", async || next.view(&name).await.unwrap().is_some()).await;
+    eventually("the holder holds", async || next.caller().view(&name).await.unwrap().is_some()).await;
     let waiting = {
         let (next, name) = (next.clone(), name.clone());
         tokio::spawn(async move { acquire(&next, &name, &options(30_000, 20_000)).await })
     };
     eventually("the next waits", async || {
-        next.view(&name).await.unwrap().is_some_and(|view| view.waiter_count == 1)
+        next.caller().view(&name).await.unwrap().is_some_and(|view| view.waiter_count == 1)
     })
     .await;
     drop(holder);
@@ -73,7 +73,7 @@ async fn the_lock_of_a_killed_holder_goes_to_the_next_within_its_lease() {
 
 /// Ten leases that are renewed, and ten whose holders are gone.
 struct Leases {
-    client: NatsClient,
+    client: Client,
     alive: Vec<Lease>,
     dead: Vec<Lease>,
 }
@@ -92,7 +92,7 @@ impl Leases {
 
     async fn renew(&self) {
         for lease in &self.alive {
-            self.client.renew(&lease.name, lease.to_ref()).await.unwrap();
+            self.client.caller().renew(&lease.name, lease.to_ref()).await.unwrap();
         }
     }
 
@@ -100,7 +100,7 @@ impl Leases {
     async fn held(&self, leases: &[Lease]) -> usize {
         let mut held = 0;
         for lease in leases {
-            if let Some(view) = self.client.view(&lease.name).await.unwrap() {
+            if let Some(view) = self.client.caller().view(&lease.name).await.unwrap() {
                 assert_eq!(view.holders[0].token, lease.token, "{}", lease.name);
                 held += 1;
             }
@@ -114,14 +114,14 @@ async fn a_killed_coordinator_forgets_nothing() {
     let server = NatsServer::start().await;
     let first = start("coordinator", &server.url());
     let probe = client(&server.url(), "probe").await;
-    eventually("somebody leads", async || probe.info().await.is_ok()).await;
+    eventually("somebody leads", async || probe.caller().info().await.is_ok()).await;
     let leases = Leases::acquire(&server.url()).await;
     leases.renew().await;
     drop(first);
     let second = start("coordinator", &server.url());
     let mut led: Option<Timestamp> = None;
     eventually("somebody leads again", async || {
-        let leads = probe.info().await.is_ok();
+        let leads = probe.caller().info().await.is_ok();
         led = leads.then(SystemClock::boot);
         leads
     })
@@ -167,12 +167,13 @@ async fn a_resignation_leaves_no_overlap_and_tells_those_who_wait() {
     service.lead(Config::default()).await;
     let led = SystemClock::boot().since(resigned);
     assert!(led < Duration::from_millis(900), "a successor need not listen for the old leader: {led:?}");
-    let view = alice.view(&name).await.unwrap().unwrap();
+    let view = alice.caller().view(&name).await.unwrap().unwrap();
     assert_eq!((view.holders[0].token, view.holders[0].expires_in), (lease.token, None));
-    alice.renew(&name, lease.to_ref()).await.unwrap();
+    alice.caller().renew(&name, lease.to_ref()).await.unwrap();
     // No overlap is left: a holder that falls silent is gone after its own lease time.
     let renewed = SystemClock::boot();
-    eventually("the silent holder is gone", async || alice.view(&name).await.unwrap().is_none()).await;
+    eventually("the silent holder is gone", async || alice.caller().view(&name).await.unwrap().is_none())
+        .await;
     let lasted = SystemClock::boot().since(renewed);
     assert!(lasted > Duration::from_millis(1_900) && lasted < Duration::from_secs(3), "{lasted:?}");
 }

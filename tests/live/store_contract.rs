@@ -152,7 +152,7 @@ async fn following_survives_a_restart() {
     }
 }
 
-/// The library's ordered consumer took 13 s for this. It is 2.5 s until the silence is noticed.
+/// Relying on a new consumer alone took up to 13 s here, while the server could make none. It is about 2.5 s now.
 #[tokio::test]
 async fn following_survives_the_server_that_hosts_its_consumer() {
     let mut cluster = NatsCluster::start().await;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use natslock::client::{AcquireOptions, Acquired, ClientOptions, Lease};
+use natslock::client::{AcquireOptions, Client, ClientOptions, Lease};
 use natslock::clock::{SystemClock, within};
-use natslock::nats::{ConnectOptions, NatsClient, NatsTransport, connect};
+use natslock::nats::{ConnectOptions, NatsTransport, connect};
 use natslock::service::{Config, Coordinator};
 use natslock::transport::{Message, Transport as _};
-use natslock::types::{LockName, OwnerName, Ttl, Wait};
+use natslock::types::{LockName, OwnerName};
 
 use super::{NatsServer, PATIENCE};
 
@@ -45,7 +45,7 @@ impl Service {
         self.coordinator.take().unwrap().shutdown().await;
     }
 
-    pub(crate) async fn client(&self, owner: &str) -> NatsClient {
+    pub(crate) async fn client(&self, owner: &str) -> Client {
         client(&self.server.url(), owner).await
     }
 
@@ -54,10 +54,10 @@ impl Service {
     }
 }
 
-pub(crate) async fn client(url: &str, owner: &str) -> NatsClient {
+pub(crate) async fn client(url: &str, owner: &str) -> Client {
     let options = ConnectOptions { urls: vec![url.to_owned()], ..ConnectOptions::default() };
     let owner = OwnerName::encode(owner).unwrap();
-    NatsClient::connect_with(&options, ClientOptions::new(owner)).await.unwrap()
+    Client::connect_with(&options, ClientOptions::new(owner)).await.unwrap()
 }
 
 pub(crate) fn lock(name: &str) -> LockName {
@@ -66,19 +66,16 @@ pub(crate) fn lock(name: &str) -> LockName {
 
 /// Options with these times in milliseconds.
 pub(crate) fn options(ttl_ms: u64, wait_ms: u64) -> AcquireOptions {
-    let (ttl, wait) = (Ttl::from_millis(ttl_ms).unwrap(), Wait::from_millis(wait_ms).unwrap());
-    AcquireOptions::default().ttl(ttl).wait(wait)
+    AcquireOptions::new().ttl(Duration::from_millis(ttl_ms)).wait(Duration::from_millis(wait_ms))
 }
 
-pub(crate) async fn acquire(client: &NatsClient, name: &LockName, options: &AcquireOptions) -> Lease {
-    match client.acquire(name, options).await.unwrap() {
-        Acquired::Granted(lease, _) => lease,
-        other => panic!("{name} was not granted: {other:?}"),
-    }
+/// A lease that nobody renews.
+pub(crate) async fn acquire(client: &Client, name: &LockName, options: &AcquireOptions) -> Lease {
+    client.acquire_with(&name.to_string(), options.clone()).await.unwrap().leave()
 }
 
-pub(crate) async fn release(client: &NatsClient, lease: &Lease) {
-    client.release(&lease.name, lease.to_ref(), Duration::ZERO).await.unwrap();
+pub(crate) async fn release(client: &Client, lease: &Lease) {
+    client.caller().release(&lease.name, lease.to_ref(), Duration::ZERO).await.unwrap();
 }
 
 /// A plain NATS client: subjects and bytes.

@@ -28,7 +28,7 @@ impl Core {
                 }
                 other => other.hasten(soon),
             }
-            self.put(now, handle, entry);
+            self.put(handle, entry);
         }
     }
 
@@ -71,7 +71,7 @@ impl Core {
                     held.deadline = held.deadline.max(deadline(sent, granted.waited, granted.ttl));
                     self.effects.push_back(Effect::Extended(handle, held.deadline));
                 }
-                self.put(now, handle, Entry::Held(held));
+                self.put(handle, Entry::Held(held));
             }
             None => {}
         }
@@ -91,23 +91,27 @@ impl Core {
             Answer::Queued { position, holder_count, .. } => {
                 self.effects.push_back(Effect::Progress(handle, Progress { position, holder_count }));
                 acquiring.next_send = now + acquiring.pace.after_queued();
-                self.put(now, handle, Entry::Acquiring(acquiring));
+                self.put(handle, Entry::Acquiring(acquiring));
             }
             answer if is_passing(&answer) => {
                 acquiring.next_send = now + passing_pause(&answer, &mut acquiring.pace);
-                self.put(now, handle, Entry::Acquiring(acquiring));
+                self.put(handle, Entry::Acquiring(acquiring));
             }
             // A day has passed, and there is no end to the patience.
             Answer::Timeout { .. } if acquiring.waits_for_ever() => {
                 acquiring.next_send = now;
-                self.put(now, handle, Entry::Acquiring(acquiring));
+                self.put(handle, Entry::Acquiring(acquiring));
             }
-            Answer::Held(view) => self.conclude(handle, acquiring, Outcome::Held { view, waited: Duration::ZERO }),
-            Answer::Timeout { view, waited } => self.conclude(handle, acquiring, Outcome::Held { view, waited }),
+            Answer::Held(view) => {
+                self.conclude(handle, acquiring, Outcome::Held { view, waited: Duration::ZERO })
+            }
+            Answer::Timeout { view, waited } => {
+                self.conclude(handle, acquiring, Outcome::Held { view, waited })
+            }
             Answer::Error(refused) => self.conclude(handle, acquiring, Outcome::Refused(refused)),
             other => {
                 tracing::warn!(?other, "no answer to acquire");
-                self.put(now, handle, Entry::Acquiring(acquiring));
+                self.put(handle, Entry::Acquiring(acquiring));
             }
         }
     }
@@ -129,7 +133,7 @@ impl Core {
         if deadline <= now {
             // It came too late to be believed. A repeat renews it, if it still is there.
             acquiring.next_send = now;
-            self.put(now, handle, Entry::Acquiring(acquiring));
+            self.put(handle, Entry::Acquiring(acquiring));
             return;
         }
         self.forget(acquiring.numbers);
@@ -141,7 +145,7 @@ impl Core {
             deadline,
             renew_at: now.min(deadline) + self.renewal_pause(granted.ttl),
         };
-        self.put(now, handle, Entry::Held(held));
+        self.put(handle, Entry::Held(held));
         self.effects.push_back(Effect::Outcome(handle, Outcome::Granted { granted, deadline }));
     }
 
@@ -154,7 +158,7 @@ impl Core {
             // A grant that is no longer wanted, or a refusal that says "not now": the release goes on.
             answer => {
                 releasing.next_send = now + passing_pause(&answer, &mut releasing.pace);
-                self.put(now, handle, Entry::Releasing(releasing));
+                self.put(handle, Entry::Releasing(releasing));
             }
         }
     }
@@ -197,7 +201,7 @@ impl Core {
         held.deadline = held.deadline.max(deadline(sent, Duration::ZERO, held.ttl));
         held.renew_at = now + self.renewal_pause(held.ttl);
         self.effects.push_back(Effect::Extended(handle, held.deadline));
-        self.put(now, handle, Entry::Held(held));
+        self.put(handle, Entry::Held(held));
     }
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Outcome, SendNumber};
-use crate::client::AcquireOptions;
+use crate::client::options::Terms;
 use crate::client::pace::Pace;
 use crate::engine::message::{Acquire, LeaseRef};
-use crate::types::{LeaseId, LockName, Timestamp, Token, Ttl, WAIT_MS_MAX, Wait};
+use crate::types::{LeaseId, LockName, Timestamp, Token, Ttl};
 
 /// Sendings of one request whose answers are awaited; the oldest are given up first.
 const NUMBERS_MAX: usize = 32;
@@ -44,7 +44,7 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct Acquiring {
     pub(super) name: LockName,
-    pub(super) options: AcquireOptions,
+    pub(super) terms: Terms,
     /// Until when to wait, if not for ever.
     wait_until: Option<Timestamp>,
     /// Until when to go on if nobody answers at all.
@@ -60,18 +60,11 @@ pub(super) struct Acquiring {
 }
 
 impl Acquiring {
-    pub(super) fn new(
-        now: Timestamp,
-        name: LockName,
-        options: AcquireOptions,
-        wait: Option<Duration>,
-        patience: Duration,
-        pace: Pace,
-    ) -> Self {
+    pub(super) fn new(now: Timestamp, name: LockName, terms: Terms, patience: Duration, pace: Pace) -> Self {
         Self {
             name,
-            options,
-            wait_until: wait.map(|wait| now + wait),
+            wait_until: terms.wait.map(|wait| now + wait),
+            terms,
             unheard_until: now + patience,
             patience,
             heard: false,
@@ -100,14 +93,8 @@ impl Acquiring {
 
     /// The request as it is sent now: it wants to wait only as long as is left.
     pub(super) fn ask(&self, now: Timestamp) -> Acquire {
-        let longest = Duration::from_millis(WAIT_MS_MAX);
-        let left = self.wait_until.map_or(longest, |until| until.since(now).min(longest));
-        // A wait that is over for us may not be over for the leader: the last request still waits a moment,
-        // so that it is answered by a timeout.
-        let ms = u64::try_from(left.as_millis()).unwrap_or(WAIT_MS_MAX);
-        let tries = self.options.wait.is_try() && self.wait_until.is_some();
-        let wait = if tries { Wait::TRY } else { Wait::from_millis(ms.max(1)).unwrap_or_default() };
-        self.options.ask(&self.name, wait)
+        let left = self.wait_until.map_or(Duration::MAX, |until| until.since(now));
+        self.terms.ask(&self.name, left)
     }
 
     pub(super) fn sent(&mut self, now: Timestamp, number: SendNumber) {

@@ -27,7 +27,7 @@ use crate::engine::message::{Ask, LeaseRef, LockView};
 use crate::types::{LeaseId, LockName, Timestamp, Token, Ttl};
 use crate::wire::reply::{Granted, Refused};
 
-use super::AcquireOptions;
+use super::options::Terms;
 
 /// Names one acquisition within a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,7 +136,6 @@ pub struct Core {
     /// The highest epoch that any answer spoke for.
     epoch: u64,
     pace: Pace,
-    next_handle: u64,
     next_number: u64,
     effects: VecDeque<Effect>,
 }
@@ -152,27 +151,22 @@ impl Core {
             sent: HashMap::new(),
             epoch: 0,
             pace,
-            next_handle: 0,
             next_number: 0,
             effects: VecDeque::new(),
         }
     }
 
-    /// Begins to acquire a lock; without a limit where `wait` is `None`.
-    pub fn acquire(
-        &mut self,
-        now: Timestamp,
-        name: LockName,
-        options: AcquireOptions,
-        wait: Option<Duration>,
-    ) -> Handle {
-        self.next_handle += 1;
-        let handle = Handle(self.next_handle);
-        let pace = self.pace.fork(options.ttl.get() / 3);
-        let acquiring = Acquiring::new(now, name, options, wait, self.config.patience, pace);
-        self.put(now, handle, Entry::Acquiring(acquiring));
+    /// Begins to acquire a lock. The handle is the caller's, and is used once.
+    pub fn acquire(&mut self, now: Timestamp, handle: Handle, name: LockName, terms: Terms) {
+        let pace = self.pace.fork(terms.ttl.get() / 3);
+        let acquiring = Acquiring::new(now, name, terms, self.config.patience, pace);
+        self.put(handle, Entry::Acquiring(acquiring));
         self.handle_timeout(now);
-        handle
+    }
+
+    /// Forgets a lease without giving it back: it ends by itself.
+    pub fn leave(&mut self, handle: Handle) {
+        self.take(handle);
     }
 
     /// Gives a lease back, or an acquisition up; final. `Effect::Released` follows where a lease was held.
@@ -191,7 +185,7 @@ impl Core {
                 Releasing { keep, until: releasing.until.max(now + keep), reports: true, ..releasing }
             }
         };
-        self.put(now, handle, Entry::Releasing(releasing));
+        self.put(handle, Entry::Releasing(releasing));
         self.handle_timeout(now);
     }
 
@@ -205,9 +199,9 @@ impl Core {
         self.alarms.first().map(|(at, _)| *at)
     }
 
-    /// True where nothing is held, asked for or being released.
-    pub fn is_idle(&self) -> bool {
-        self.entries.is_empty()
+    /// True while something that was released or given up is not answered.
+    pub fn is_releasing(&self) -> bool {
+        self.entries.values().any(|entry| matches!(entry, Entry::Releasing(_)))
     }
 
     /// How many leases, acquisitions and releases there are.
@@ -215,7 +209,7 @@ impl Core {
         self.entries.len()
     }
 
-    /// True where there are none.
+    /// True where nothing is held, asked for or being released.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -245,7 +239,7 @@ impl Core {
             let soon = now + self.pace.at_once();
             if let Some(mut entry) = self.take(handle) {
                 entry.hasten(soon);
-                self.put(now, handle, entry);
+                self.put(handle, entry);
             }
         }
     }
@@ -256,7 +250,7 @@ impl Core {
         Some(entry)
     }
 
-    fn put(&mut self, _now: Timestamp, handle: Handle, entry: Entry) {
+    fn put(&mut self, handle: Handle, entry: Entry) {
         self.alarms.insert((entry.alarm(), handle));
         self.entries.insert(handle, entry);
     }
@@ -283,20 +277,20 @@ impl Core {
             let outcome = if acquiring.heard { Outcome::NoAnswer } else { acquiring.unheard() };
             self.effects.push_back(Effect::Outcome(handle, outcome));
             let releasing = self.give_up(now, acquiring);
-            self.put(now, handle, Entry::Releasing(releasing));
+            self.put(handle, Entry::Releasing(releasing));
             return;
         }
         let ask = Ask::Acquire(acquiring.ask(now));
         let number = self.send(now, About::One(handle), Some(acquiring.name.clone()), ask);
         acquiring.sent(now, number);
-        self.put(now, handle, Entry::Acquiring(acquiring));
+        self.put(handle, Entry::Acquiring(acquiring));
     }
 
     /// The acquisition is no longer wanted: a release is final for its id, also for copies that still travel.
     fn give_up(&mut self, now: Timestamp, acquiring: Acquiring) -> Releasing {
         self.forget(acquiring.numbers);
-        let lease = LeaseRef { id: acquiring.options.id, token: None };
-        let ttl = acquiring.options.ttl;
+        let lease = LeaseRef { id: acquiring.terms.id, token: None };
+        let ttl = acquiring.terms.ttl;
         Releasing::new(now, acquiring.name, lease, ttl, self.pace.fork(ttl.get()))
     }
 
@@ -310,7 +304,7 @@ impl Core {
         let ask = Ask::Release { name: name.clone(), lease, keep };
         let number = self.send(now, About::One(handle), Some(name), ask);
         releasing.sent(now, number);
-        self.put(now, handle, Entry::Releasing(releasing));
+        self.put(handle, Entry::Releasing(releasing));
     }
 
     fn settle(&mut self, handle: Handle, releasing: Releasing, held: Option<Duration>) {
@@ -325,7 +319,7 @@ impl Core {
         self.effects.push_back(Effect::Lost(handle, why));
         let lease = LeaseRef { id: held.id, token: Some(held.token) };
         let pace = self.pace.fork(held.ttl.get());
-        self.put(now, handle, Entry::Releasing(Releasing::new(now, held.name, lease, held.ttl, pace)));
+        self.put(handle, Entry::Releasing(Releasing::new(now, held.name, lease, held.ttl, pace)));
     }
 }
 

@@ -28,8 +28,12 @@ impl Core {
         }
         let mut batch = vec![(handle, held)];
         let horizon = now + Duration::from_secs(3600);
-        let candidates: Vec<Handle> =
-            self.alarms.range(..(horizon, Handle(0))).take(LEASES_MAX * 2).map(|(_, handle)| *handle).collect();
+        let candidates: Vec<Handle> = self
+            .alarms
+            .range(..(horizon, Handle(0)))
+            .take(LEASES_MAX * 2)
+            .map(|(_, handle)| *handle)
+            .collect();
         for candidate in candidates {
             if batch.len() >= LEASES_MAX {
                 break;
@@ -52,7 +56,7 @@ impl Core {
         self.send(now, About::Many(about), None, Ask::RenewMany { leases });
         for (handle, mut held) in batch {
             held.renew_at = now + held.ttl.get() / RETRIES_PER_TTL;
-            self.put(now, handle, Entry::Held(held));
+            self.put(handle, Entry::Held(held));
         }
         self.drop_old_renewals(now);
     }
