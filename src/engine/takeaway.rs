@@ -71,6 +71,8 @@ impl<R: Clone> Engine<R> {
             self.books.due.remove(&name);
             let leaving = lock.leaving(&mut self.books);
             if leaving.is_empty() && lock.admins.is_empty() {
+                lock.advance(&mut self.books);
+                self.tidy(&name);
                 continue;
             }
             let mut flight = lock.take_off(&mut self.books, attempt, leaving);
