@@ -228,10 +228,14 @@ impl<R: Clone> Lock<R> {
     /// as long as the store keeps the record.
     fn rest(&mut self, books: &mut Books<R>) {
         let tries: Vec<_> = self.queue.iter().filter(|w| w.tries).map(|waiter| waiter.key).collect();
-        for key in tries {
-            let Some(waiter) = self.dismiss(&key, books) else { continue };
-            let view = self.view(books.now, super::view::LISTED, false);
-            books.reply(waiter.reply, Reply::Held(view));
+        if !tries.is_empty() {
+            for key in tries {
+                let Some(waiter) = self.dismiss(&key, books) else { continue };
+                let view = self.view(books.now, super::view::LISTED, false);
+                books.reply(waiter.reply, Reply::Held(view));
+            }
+            // Whoever stood behind them may fit now.
+            return self.advance(books);
         }
         if self.is_at_rest() && self.stored != Revision::NONE && self.forget_at.is_none() {
             let at = books.now.boot + FREE_RECORD_TTL + FORGET_SLACK;
