@@ -98,7 +98,7 @@ impl<R: Clone> Lock<R> {
         books.enter(stored.id, &stored.owner, &self.name);
         if released && holder.is_believed() {
             holder.tenure = Tenure::Ending { answers: Vec::new() };
-        } else if let Some(waiter) = waiter.filter(|_| books.acting && holder.is_believed()) {
+        } else if let Some(waiter) = waiter.filter(|_| books.may_confer() && holder.is_believed()) {
             // It waits here for what another leader has granted it.
             holder.confer(books.now.boot);
             let grant = holder.grant(waiter.id, books.now.boot.since(waiter.received));

@@ -74,6 +74,11 @@ impl<R> Books<R> {
         self.lapsed |= !self.acting;
     }
 
+    /// True where time may be conferred: the leader is sure of its leadership (S3), and of its store (S11).
+    pub(super) const fn may_confer(&self) -> bool {
+        self.acting && self.quarantine.is_none()
+    }
+
     /// Answers, unless the leader is not sure of its leadership.
     pub(super) fn reply(&mut self, to: R, reply: Reply) {
         if self.acting {

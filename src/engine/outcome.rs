@@ -234,7 +234,7 @@ impl<R: Clone> Lock<R> {
         });
         if let Some(answers) = cancelled {
             holder.tenure = Tenure::Ending { answers };
-        } else if books.acting {
+        } else if books.may_confer() {
             holder.confer(now.boot);
             let grant = holder.grant(waiter.id, now.boot.since(waiter.received));
             let number = books.send_grant(waiter.reply, grant, (self.name.clone(), holder.key));
