@@ -95,6 +95,9 @@ impl<R: Clone> Lock<R> {
         let waiter = self.dismiss(&stored.id, books);
         // Its release may have come here before the news of its grant (S10).
         let released = books.finished.get(&stored.id).is_some_and(|f| f.why == LostReason::Released);
+        if !released {
+            books.finished.revive(&stored.id);
+        }
         books.enter(stored.id, &stored.owner, &self.name);
         if released && holder.is_believed() {
             holder.tenure = Tenure::Ending { answers: Vec::new() };
@@ -111,7 +114,9 @@ impl<R: Clone> Lock<R> {
     fn drop_ended_elsewhere(&mut self, key: &IdHash, books: &mut Books<R>) {
         let Some(holder) = self.evict(key, books) else { return };
         let held = holder.held(books.now);
-        books.finish(holder.key, &holder.owner, &self.name, (LostReason::Released, held));
+        // Nobody says why. Only what its owner gave back here is final for the id, wherever it is found again.
+        let why = if holder.is_believed() { LostReason::Expired } else { LostReason::Released };
+        books.finish(holder.key, &holder.owner, &self.name, (why, held));
         if let Tenure::Ending { answers } = holder.tenure {
             for (to, id) in answers {
                 books.released(Some(to), id, held);
