@@ -71,8 +71,8 @@ pub(super) struct Proof {
     pub(super) ticket: Ticket,
     /// The confirmation's revision: all before it is known once the consumer has delivered it.
     pub(super) proven: Option<Revision>,
-    /// The refusal said that there is no record at all.
-    pub(super) gone: bool,
+    /// The revision that the refusal named; none where it named the lack of a record.
+    pub(super) actual: Option<Revision>,
 }
 
 /// Where a live id is in its lock.

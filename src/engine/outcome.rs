@@ -260,8 +260,7 @@ impl<R: Clone> Lock<R> {
             }
             None => books.ask_to_confirm(self.name.clone()),
         };
-        let gone = actual == Some(Revision::NONE);
-        self.phase = Phase::Confirming(flight, Proof { ticket, proven: None, gone });
+        self.phase = Phase::Confirming(flight, Proof { ticket, proven: None, actual });
         Some(ticket)
     }
 
@@ -287,8 +286,8 @@ impl<R: Clone> Lock<R> {
     /// All that was written before the confirmation is known: the refused write was applied after all, or it
     /// never will be.
     fn resolve(&mut self, books: &mut Books<R>) {
-        let (attempt, gone) = match &self.phase {
-            Phase::Confirming(flight, proof) => (flight.write.record.attempt, proof.gone),
+        let (attempt, actual) = match &self.phase {
+            Phase::Confirming(flight, proof) => (flight.write.record.attempt, proof.actual),
             _ => return,
         };
         let applied = match &self.seen {
@@ -304,9 +303,10 @@ impl<R: Clone> Lock<R> {
         for begun in flight.commit.abandoned().into_iter().rev() {
             self.wait_on(begun, books);
         }
-        if self.seen.is_none() && gone {
-            // The store has removed the free record that was expected.
-            self.stored = Revision::NONE;
+        if self.seen.is_none() && (actual == Some(Revision::NONE) || self.holders.is_empty()) {
+            // The store has removed the free record that was expected; or it still has one, or a marker, that
+            // was delivered once and forgotten here since.
+            self.stored = actual.unwrap_or(self.stored);
         }
         self.catch_up(books);
     }
