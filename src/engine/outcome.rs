@@ -308,6 +308,11 @@ impl<R: Clone> Lock<R> {
             // was delivered once and forgotten here since.
             self.stored = actual.unwrap_or(self.stored);
         }
+        if self.seen.is_none() {
+            // The record of a holder has vanished without a trace, or may have: a batch's refusal does not say.
+            // A plain write finds out, and puts it back.
+            self.rewrite |= self.holders.iter().any(|holder| !holder.is_ending());
+        }
         self.catch_up(books);
     }
 
