@@ -31,6 +31,8 @@ pub(super) struct Books<R> {
     pub(super) deadlines: Deadlines,
     /// The locks from which a lease may have to be taken away.
     pub(super) due: BTreeSet<LockName>,
+    /// Whether the guarded batch is on its way.
+    pub(super) batching: bool,
     /// The locks whose write was refused, until the state behind that is known (S8).
     pub(super) confirming: BTreeSet<LockName>,
     /// The grants that nothing has been heard of.
@@ -57,6 +59,7 @@ impl<R> Books<R> {
             finished: Finished::default(),
             deadlines: Deadlines::default(),
             due: BTreeSet::new(),
+            batching: false,
             confirming: BTreeSet::new(),
             deliveries: HashMap::new(),
             delivered: Revision::NONE,

@@ -164,6 +164,11 @@ impl<R: Clone> Lock<R> {
         if !self.is_idle() || self.garbled.is_some() || !books.acting || books.quarantine.is_some() {
             return;
         }
+        if books.due.contains(&self.name) && !books.batching {
+            // `take_away`, at the end of this call, does both in one batch. A lock that always has something
+            // to write would never get there.
+            return;
+        }
         if !self.wants_write(&books.limits) {
             self.rest(books);
             return;

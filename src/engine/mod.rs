@@ -178,6 +178,8 @@ impl<R: Clone> Engine<R> {
     /// The leader is sure again after a time when it was not. It could not hear renewals meanwhile, so nobody
     /// is expired for having been silent.
     fn recover(&mut self) {
+        self.books.due.clear();
+        self.books.due.extend(self.locks.values().filter(|l| !l.admins.is_empty()).map(|l| l.name.clone()));
         for lock in self.locks.values_mut() {
             for index in 0..lock.holders.len() {
                 lock.holders[index].learnt = self.books.now.boot;
@@ -185,8 +187,6 @@ impl<R: Clone> Engine<R> {
             }
             lock.advance(&mut self.books);
         }
-        self.books.due.clear();
-        self.books.due.extend(self.locks.values().filter(|l| !l.admins.is_empty()).map(|l| l.name.clone()));
     }
 
     /// Forgets a lock that nothing needs to be remembered of.

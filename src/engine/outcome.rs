@@ -55,6 +55,7 @@ impl<R: Clone> Engine<R> {
     /// The records of a batch have consecutive revisions; the last is the journal's.
     fn commit_batch(&mut self, last: Revision) {
         let Some(flight) = self.batch.take() else { return };
+        self.books.batching = false;
         let count = flight.batch.writes.len() as u64;
         for (index, write) in (0..count).zip(&flight.batch.writes) {
             if let Some(lock) = self.locks.get_mut(&write.name) {
@@ -67,6 +68,7 @@ impl<R: Clone> Engine<R> {
     /// One of its expectations failed, and the refusal does not say which.
     fn doubt_batch(&mut self) {
         let Some(flight) = self.batch.take() else { return };
+        self.books.batching = false;
         let mut ticket = None;
         for write in &flight.batch.writes {
             if let Some(lock) = self.locks.get_mut(&write.name) {

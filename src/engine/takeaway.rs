@@ -86,6 +86,7 @@ impl<R: Clone> Engine<R> {
         let batch = GuardedBatch { attempt, guard: self.books.term.epoch.revision(), writes };
         self.books.outputs.push_back(Output::Batch(batch.clone()));
         self.batch = Some(BatchFlight { batch, refusals: 0, retry_at: None });
+        self.books.batching = true;
     }
 
     pub(super) fn resend_batch(&mut self) {
