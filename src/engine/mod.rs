@@ -185,6 +185,13 @@ impl<R: Clone> Engine<R> {
                 lock.holders[index].learnt = self.books.now.boot;
                 lock.watch_lease(index, &mut self.books);
             }
+            let repeaters = lock.queue.iter().filter(|waiter| waiter.heard.is_some());
+            for key in repeaters.map(|waiter| waiter.key).collect::<Vec<_>>() {
+                if let Some(waiter) = lock.queue.get_mut(&key) {
+                    waiter.heard = Some(self.books.now.boot);
+                }
+                lock.watch_waiter(&key, &mut self.books);
+            }
             lock.advance(&mut self.books);
         }
     }
