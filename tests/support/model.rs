@@ -67,6 +67,8 @@ impl Model {
 
     /// Lets everything happen whose time has come.
     pub(crate) fn tick(&mut self, now: Timestamp) {
+        self.holders.retain(|holder| !holder.kept || holder.until > now);
+        self.hand_out(now);
         self.queue.retain(|waiting| waiting.until > now && waiting.silent_at.is_none_or(|at| at > now));
         self.holders.retain(|holder| holder.until > now);
         self.hand_out(now);

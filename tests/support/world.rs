@@ -106,6 +106,7 @@ pub(crate) struct Sent {
     /// The acquisition that it names, if one.
     lease: Option<(LeaseId, Lease)>,
     claim: Option<Claim>,
+    token: Option<Token>,
     /// What came back.
     pub(crate) answers: Vec<Answer>,
 }
@@ -139,6 +140,8 @@ pub(crate) struct World {
     pub(crate) granted: Vec<(LockName, LeaseId)>,
     /// Which lock each acquisition is of.
     homes: BTreeMap<IdHash, (LockName, Claim)>,
+    /// The store keeps free records until every standing consumer has delivered them.
+    pub(crate) follows: bool,
     /// What came out since it was last taken.
     effects: Vec<String>,
     /// The whole story.
@@ -158,6 +161,7 @@ impl World {
             finished: BTreeSet::new(),
             granted: Vec::new(),
             homes: BTreeMap::new(),
+            follows: false,
             effects: Vec::new(),
             story: Vec::new(),
         }
@@ -292,6 +296,10 @@ impl World {
             }
             _ => (None, None),
         };
+        let token = match &ask {
+            Ask::Renew { lease, .. } | Ask::Release { lease, .. } => lease.token,
+            _ => None,
+        };
         let lease = lease.map(|(id, name)| (id.clone(), (name, id.hash(owner))));
         if let (Some((_, (name, key))), Some(claim)) = (&lease, claim) {
             self.homes.entry(*key).or_insert((name.clone(), claim));
@@ -302,7 +310,7 @@ impl World {
         let number = u32::try_from(self.requests.len()).unwrap();
         self.tell(format!("{owner} asks leader {leader}: {}", text::ask(&ask)));
         let (owner, at, label) = (owner.clone(), self.now, label.to_owned());
-        self.requests.push(Sent { owner: owner.clone(), label, at, lease, claim, answers: Vec::new() });
+        self.requests.push(Sent { owner: owner.clone(), label, at, lease, claim, token, answers: Vec::new() });
         let reply = heard.then_some(number);
         self.call(leader, |engine, now| engine.handle(now, Request { owner, reply, ask }));
         number
@@ -368,8 +376,14 @@ impl World {
         }
     }
 
+    fn remove_free(&mut self) {
+        let following = self.leaders.iter().filter(|leader| !leader.deposed && self.follows);
+        let delivered = following.map(|leader| leader.position).min();
+        self.bucket.remove_free(self.now, delivered.unwrap_or(Revision::new(u64::MAX)));
+    }
+
     fn apply(&mut self, op: &Op) -> WriteOutcome {
-        self.bucket.remove_free(self.now);
+        self.remove_free();
         let (outcome, changes) = match op {
             Op::Write(write) => self.bucket.write(self.now, write),
             Op::Batch(batch) => self.bucket.write_batch(self.now, batch),
@@ -395,7 +409,7 @@ impl World {
         if let Some(LockRecord { holders, .. }) = &record {
             let known = holders.iter().all(|holder| holder.token.resolve(revision).revision() <= revision);
             assert!(known, "a record with a token from the future");
-            let verdict = self.witness.note_tokens(name, &record.unwrap(), revision);
+            let verdict = self.witness.found(name, &record.unwrap(), revision);
             self.demand(verdict);
         }
     }
@@ -442,7 +456,7 @@ impl World {
             assert!(next.is_none_or(|next| next > self.now), "the engine wants to be called at {next:?} again");
         }
         self.now = until;
-        self.bucket.remove_free(self.now);
+        self.remove_free();
     }
 
     // -- what comes out --
@@ -506,7 +520,7 @@ impl World {
             self.take_grant(leader, to, grant, None);
             return;
         }
-        let Sent { owner, at, lease, .. } = self.requests[to as usize].clone();
+        let Sent { owner, at, lease, token, .. } = self.requests[to as usize].clone();
         if self.deaf.contains(&owner) {
             return;
         }
@@ -541,8 +555,12 @@ impl World {
             (Reply::Error(refusal), Some((_, lease)))
                 if matches!(refusal.code, Code::Finished | Code::NotHolder) =>
             {
-                self.finished.insert(lease.1);
-                verdicts.push(self.witness.told_lost(now, epoch, &owner, lease));
+                // A wrong token is about another lease.
+                let believed = self.witness.believed(now, lease);
+                if token.is_none() || believed.is_none() || token == believed {
+                    self.finished.insert(lease.1);
+                    verdicts.push(self.witness.told_lost(now, epoch, &owner, lease));
+                }
             }
             _ => {}
         }
@@ -582,11 +600,6 @@ impl World {
     pub(crate) fn grant_of(&self, leader: usize, id: &LeaseId) -> Option<GrantNumber> {
         let of = |to: &u32| self.requests[*to as usize].lease.as_ref().is_some_and(|(sent, _)| sent == id);
         self.leaders[leader].sent.iter().rev().find(|(_, to)| of(to)).map(|(number, _)| *number)
-    }
-
-    /// The revision and record of a lock, as stored.
-    pub(crate) fn stored(&self, name: &LockName) -> Option<(Revision, &LockRecord)> {
-        self.bucket.record(name)
     }
 
     /// Takes a record away without a trace.

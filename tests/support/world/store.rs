@@ -124,9 +124,11 @@ impl Bucket {
         revision
     }
 
-    /// Removes the free records whose time is over.
-    pub(crate) fn remove_free(&mut self, now: Timestamp) {
-        self.locks.retain(|_, (_, _, gone_at)| gone_at.is_none_or(|at| at > now));
+    /// Removes the free records whose time is over; not those behind `delivered`, which some consumer has not
+    /// reached yet: one that is two minutes late is another story.
+    pub(crate) fn remove_free(&mut self, now: Timestamp, delivered: Revision) {
+        let over = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        self.locks.retain(|_, (revision, _, gone_at)| !over(*gone_at) || *revision > delivered);
     }
 
     /// The next thing behind `position`, also if it has been overwritten since.

@@ -80,8 +80,9 @@ impl Witness {
                 h.id == holder.id && h.token.resolve(*revision) == token
             };
             if let Some(kept) = record.holders.iter().find(same) {
-                let rewritten = holder.claim == Claim::Exclusive && !holder.kept && !kept.kept;
-                rule(!rewritten || self.meddled.contains(name), || {
+                let believed = self.believed(now, &(name.clone(), holder.id)) == Some(token);
+                let rewritten = holder.claim == Claim::Exclusive && !kept.kept;
+                rule(!rewritten || !believed || self.meddled.contains(name), || {
                     format!("the record of {name} was rewritten under its holder")
                 })?;
                 continue;
@@ -97,8 +98,13 @@ impl Witness {
         Ok(())
     }
 
-    /// Also for what a test writes in the name of another leader.
-    pub(crate) fn note_tokens(&mut self, name: &LockName, record: &LockRecord, revision: Revision) -> Verdict {
+    /// A test writes this in the name of another leader.
+    pub(crate) fn found(&mut self, name: &LockName, record: &LockRecord, revision: Revision) -> Verdict {
+        self.released.extend(record.holders.iter().filter(|holder| holder.kept).map(|holder| holder.id));
+        self.note_tokens(name, record, revision)
+    }
+
+    fn note_tokens(&mut self, name: &LockName, record: &LockRecord, revision: Revision) -> Verdict {
         for holder in &record.holders {
             let token = holder.token.resolve(revision);
             if token.revision() != revision {
