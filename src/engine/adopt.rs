@@ -19,6 +19,7 @@ impl<R: Clone> Engine<R> {
                 lock.adopt(entry, &mut self.books);
             } else {
                 lock.seen = Some(entry);
+                self.books.ahead.insert(name.clone());
             }
         }
         self.tidy(&name);

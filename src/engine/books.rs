@@ -35,6 +35,8 @@ pub(super) struct Books<R> {
     pub(super) batching: bool,
     /// The locks whose write was refused, until the state behind that is known (S8).
     pub(super) confirming: BTreeSet<LockName>,
+    /// The locks of which a later record was delivered while their own write is on its way.
+    pub(super) ahead: BTreeSet<LockName>,
     /// The grants that nothing has been heard of.
     pub(super) deliveries: HashMap<GrantNumber, (LockName, IdHash)>,
     /// What the standing consumer has delivered.
@@ -61,6 +63,7 @@ impl<R> Books<R> {
             due: BTreeSet::new(),
             batching: false,
             confirming: BTreeSet::new(),
+            ahead: BTreeSet::new(),
             deliveries: HashMap::new(),
             delivered: Revision::NONE,
             outputs: VecDeque::new(),

@@ -10,7 +10,7 @@ use super::deadlines::Alarm;
 use super::holder::{Delivery, Holder, Tenure};
 use super::limits::{DOUBT_AFTER, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use super::lock::{Flight, Lock, Phase, Proof};
-use super::message::{EntryContent, Event, EventKind, LostReason, Now, Output, Reply, Ticket, WriteOutcome};
+use super::message::{EntryContent, Event, EventKind, LockEntry, LostReason, Now, Output, Reply, Ticket, WriteOutcome};
 use crate::types::{AttemptId, IdHash, LockName, OwnerName, Revision};
 
 impl<R: Clone> Engine<R> {
@@ -164,13 +164,18 @@ impl<R: Clone> Lock<R> {
 
     /// A later record may have been delivered while the write was on its way.
     fn catch_up(&mut self, books: &mut Books<R>) {
-        match self.seen.take() {
+        match self.take_seen(books) {
             Some(entry) if entry.revision > self.stored => self.adopt(entry, books),
             _ => self.advance(books),
         }
         if !self.admins.is_empty() || self.holders.iter().any(|holder| holder.alarm_at.is_none()) {
             books.due.insert(self.name.clone());
         }
+    }
+
+    fn take_seen(&mut self, books: &mut Books<R>) -> Option<LockEntry> {
+        books.ahead.remove(&self.name);
+        self.seen.take()
     }
 
     /// Ends a lease and says so; returns how long it was held.
@@ -296,7 +301,7 @@ impl<R: Clone> Lock<R> {
             Some(entry) => matches!(&entry.content, EntryContent::Record(r) if r.attempt == attempt),
             None => false,
         };
-        if applied && let Some(entry) = self.seen.take() {
+        if applied && let Some(entry) = self.take_seen(books) {
             self.commit(entry.revision, books);
             return;
         }

@@ -9,7 +9,7 @@ use super::acquire::in_doubt_refusal;
 use super::deadlines::Alarm;
 use super::limits::PARKED_FOR;
 use super::lock::Place;
-use super::message::{Ask, LeaseRef, Request};
+use super::message::{Ask, EntryContent, LeaseRef, Request};
 use crate::types::{IdHash, LockName, OwnerName, Revision, Timestamp};
 
 /// One such request.
@@ -81,15 +81,30 @@ impl<R: Clone> Engine<R> {
         name.is_some_and(|name| self.books.confirming.contains(name)) || self.is_news(key, lease)
     }
 
-    /// True where the request carries a token that the standing consumer has not reached, of a lease that is
-    /// not known as held or finished here.
+    /// True where the request carries a token that the standing consumer has not reached, or where the consumer
+    /// has delivered a record that names it and is still to be taken, of a lease that is not known as held or
+    /// finished here.
     fn is_news(&self, key: &IdHash, lease: &LeaseRef) -> bool {
         let named = lease.token.map_or(Revision::NONE, |token| token.revision());
-        if named <= self.books.delivered || self.books.finished.get(key).is_some() {
+        if self.books.finished.get(key).is_some() {
             return false;
         }
         let lock = self.books.ids.get(key).and_then(|name| self.locks.get(name));
-        !lock.is_some_and(|lock| matches!(lock.place(key), Some(Place::Holding(_))))
+        match lock.and_then(|lock| lock.place(key)) {
+            Some(Place::Holding(_)) => false,
+            Some(Place::Beginning) => named > self.books.delivered,
+            Some(Place::Waiting) | None => named > self.books.delivered || self.is_ahead(key),
+        }
+    }
+
+    /// True where a delivered record that names this lease waits for the outcome of its lock's own write.
+    fn is_ahead(&self, key: &IdHash) -> bool {
+        let seen = self.books.ahead.iter().filter_map(|name| self.locks.get(name)?.seen.as_ref());
+        seen.filter_map(|entry| match &entry.content {
+            EntryContent::Record(record) => Some(record),
+            EntryContent::Deleted | EntryContent::Garbled(_) => None,
+        })
+        .any(|record| record.holders.iter().any(|holder| holder.id == *key))
     }
 
     pub(super) fn parked_len(&self) -> usize {
