@@ -119,10 +119,9 @@ impl<R> Books<R> {
     }
 
     /// Asks for a proof that this leader still is one.
-    pub(super) fn ask_to_confirm(&mut self, name: LockName) -> Ticket {
+    pub(super) fn ask_to_confirm(&mut self) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        self.confirming.insert(name);
         self.outputs.push_back(Output::Confirm(ticket));
         ticket
     }

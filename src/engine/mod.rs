@@ -160,7 +160,12 @@ impl<R: Clone> Engine<R> {
             }
             return;
         }
-        let Some(request) = self.park_if_unsure(request) else { return };
+        if let Some(request) = self.park_if_unsure(request) {
+            self.carry_out(request);
+        }
+    }
+
+    fn carry_out(&mut self, request: Request<R>) {
         let Request { owner, reply, ask } = request;
         match (ask, reply) {
             (Ask::Release { name, lease, keep }, reply) => self.release(owner, reply, name, lease, keep),

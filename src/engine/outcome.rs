@@ -98,6 +98,7 @@ impl<R: Clone> Engine<R> {
                 proof.proven.get_or_insert(revision);
             }
         }
+        self.prove_parked(ticket, revision);
         self.resolve();
         self.take_away();
     }
@@ -260,13 +261,8 @@ impl<R: Clone> Lock<R> {
     ) -> Option<Ticket> {
         self.doubt_soon(books);
         let flight = self.take_flight()?;
-        let ticket = match ticket {
-            Some(ticket) => {
-                books.confirming.insert(self.name.clone());
-                ticket
-            }
-            None => books.ask_to_confirm(self.name.clone()),
-        };
+        books.confirming.insert(self.name.clone());
+        let ticket = ticket.unwrap_or_else(|| books.ask_to_confirm());
         self.phase = Phase::Confirming(flight, Proof { ticket, proven: None, actual });
         Some(ticket)
     }
