@@ -37,8 +37,9 @@
 //! lose-answer [LOCK]      carried out, no answer ever
 //! lose-write [LOCK]       never carried out, no answer ever
 //! refuse-for-now [LOCK]   10164, 503
-//! deliver                 the standing consumer delivers all there is
-//! foreign LOCK [OWNER:ID[@TOKEN][=kept]]...   another leader writes this record (no holders: free)
+//! deliver [to=N]          the standing consumer delivers all there is (up to revision N); what was overwritten
+//!                         meanwhile it never sees
+//! foreign LOCK [OWNER:ID[@TOKEN][=kept|=shared]]...   another leader writes this record (no holders: free)
 //! foreign-delete LOCK     foreign-garble LOCK     foreign-epoch     purge LOCK
 //! ```
 //!
@@ -270,7 +271,8 @@ impl Stage {
             "lose-write" => Fate::Lost,
             "refuse-for-now" => Fate::NotNow,
             "deliver" => {
-                world.deliver_all(0);
+                let to: u64 = words.parse("to")?.unwrap_or(u64::MAX);
+                while world.delivered(0).get() < to && world.deliver(0, true) {}
                 return Ok(true);
             }
             "foreign" => {
@@ -385,11 +387,11 @@ fn acquire(words: &mut Words<'_>) -> Result<Ask, String> {
     }))
 }
 
-/// The record of another leader: `OWNER:ID`, `OWNER:ID@TOKEN`, either with `=kept`.
+/// The record of another leader: `OWNER:ID`, `OWNER:ID@TOKEN`, either with `=kept` or `=shared`.
 fn foreign(world: &World, words: &mut Words<'_>) -> Result<LockRecord, String> {
     let mut holders = Vec::new();
     for (index, word) in (0..=u8::MAX).zip(words.0.drain(..)) {
-        let (word, kept) = word.strip_suffix("=kept").map_or((word, false), |word| (word, true));
+        let (word, how) = word.split_once('=').unwrap_or((word, ""));
         let (whose, of) = word.split_once(':').ok_or("OWNER:ID")?;
         let (of, token) = of.split_once('@').map_or((of, None), |(of, token)| (of, Some(token)));
         let token = token.map(|token| token.parse().map_err(|_| format!("{token} is no token"))).transpose()?;
@@ -398,10 +400,10 @@ fn foreign(world: &World, words: &mut Words<'_>) -> Result<LockRecord, String> {
         holders.push(StoredHolder {
             id: id(of)?.hash(&owner),
             owner,
-            claim: Claim::Exclusive,
+            claim: if how == "shared" { Claim::Shared } else { Claim::Exclusive },
             token: known.unwrap_or(StoredToken::Index(index)),
             ttl: Ttl::default(),
-            kept,
+            kept: how == "kept",
             granted_at: WallTime(world.clocks().wall.0),
             note: None,
         });

@@ -436,6 +436,11 @@ impl World {
         true
     }
 
+    /// How far the standing consumer has come.
+    pub(crate) fn delivered(&self, leader: usize) -> Revision {
+        self.leaders[leader].position
+    }
+
     pub(crate) fn deliver_all(&mut self, leader: usize) {
         while self.deliver(leader, true) {}
     }
