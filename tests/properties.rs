@@ -114,15 +114,15 @@ impl CalmRun {
             Calm::Acquire(client, wait) => {
                 // No two things are due at the same time: requests are sent at multiples of 10 ms, the waits of
                 // each client end at another digit, and what is kept ends at the digit 9.
-                let wait = if wait.is_zero() { wait } else { wait + Duration::from_millis(client as u64 + 1) };
+                let wait =
+                    if wait.is_zero() { wait } else { wait + Duration::from_millis(client as u64 + 1) };
                 let generation = self.generations[client];
                 let ask = acquire(client, generation, wait);
                 self.world.ask(0, &owner(client), "", ask, true);
                 if self.is_live(client) || self.is_fresh(client) {
                     let ttl = ttl(client).get();
                     let (id, claim) = (id(client, generation).reveal().to_owned(), claim(client));
-                    let party =
-                        Party { id, claim, ttl, until: now + wait, silent_at: None, kept: false };
+                    let party = Party { id, claim, ttl, until: now + wait, silent_at: None, kept: false };
                     self.models[client % 2].acquire(now, party);
                 }
             }
@@ -192,10 +192,14 @@ impl CalmRun {
             let broken = || format!("{name} is stored as {stored:?}, and the model has {model:?}");
             self.world.demand(if stored == expected { Ok(()) } else { Err(broken()) });
         }
-        for (index, expected) in self.models.iter().map(|model| model.queue.len()).enumerate().collect::<Vec<_>>() {
+        for (index, expected) in
+            self.models.iter().map(|model| model.queue.len()).enumerate().collect::<Vec<_>>()
+        {
             let ask = Ask::Check { name: lock(index), limit: 100 };
             let number = self.world.ask(0, &owner(0), "", ask, true);
-            let Some(Answer::View(_, waiting)) = self.world.answers(number).first() else { panic!("no answer") };
+            let Some(Answer::View(_, waiting)) = self.world.answers(number).first() else {
+                panic!("no answer")
+            };
             let broken = format!("{waiting} wait for {}, {expected} in the model", lock(index));
             self.world.demand(if *waiting == expected { Ok(()) } else { Err(broken) });
         }
@@ -216,16 +220,47 @@ impl CalmRun {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Acquire { client: usize, leader: usize, wait: Duration },
+    Acquire {
+        client: usize,
+        leader: usize,
+        wait: Duration,
+    },
     /// A copy of an earlier acquisition's request arrives late (S10).
-    Stale { client: usize, leader: usize },
-    Renew { client: usize, leader: usize },
-    RenewMany { client: usize, leader: usize },
-    Release { client: usize, leader: usize, keep: Duration },
-    AdminRelease { client: usize, leader: usize },
-    Store { leader: usize, which: usize, fate: Fate },
-    Land { leader: usize, which: usize },
-    Deliver { leader: usize, count: usize, skip: bool },
+    Stale {
+        client: usize,
+        leader: usize,
+    },
+    Renew {
+        client: usize,
+        leader: usize,
+    },
+    RenewMany {
+        client: usize,
+        leader: usize,
+    },
+    Release {
+        client: usize,
+        leader: usize,
+        keep: Duration,
+    },
+    AdminRelease {
+        client: usize,
+        leader: usize,
+    },
+    Store {
+        leader: usize,
+        which: usize,
+        fate: Fate,
+    },
+    Land {
+        leader: usize,
+        which: usize,
+    },
+    Deliver {
+        leader: usize,
+        count: usize,
+        skip: bool,
+    },
     SendLease(usize),
     AnswerLease(usize),
     Wait(Duration),
@@ -483,7 +518,12 @@ impl FaultyRun {
 
 fn config(cases: u32) -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(cases);
-    ProptestConfig { cases, max_shrink_iters: 100_000, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 100_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {

@@ -204,7 +204,12 @@ fn ms(span: Duration) -> u64 {
 
 impl Stage {
     fn new() -> Self {
-        Self { world: None, limits: Limits::default(), act: Duration::from_secs(1_000_000), overlap: Duration::ZERO }
+        Self {
+            world: None,
+            limits: Limits::default(),
+            act: Duration::from_secs(1_000_000),
+            overlap: Duration::ZERO,
+        }
     }
 
     fn world(&mut self) -> &mut World {
@@ -306,7 +311,8 @@ impl Stage {
             Some(name) => op.lock().is_some_and(|lock| lock.to_string() == name),
         };
         let pending = world.leaders[0].pending.iter().enumerate();
-        let fitting: Vec<_> = pending.filter(|(_, pending)| fits(&pending.op)).map(|(index, _)| index).collect();
+        let fitting: Vec<_> =
+            pending.filter(|(_, pending)| fits(&pending.op)).map(|(index, _)| index).collect();
         let [index] = fitting[..] else { return Err(format!("{} writes fit", fitting.len())) };
         world.decide(0, index, fate);
         Ok(true)
@@ -394,7 +400,8 @@ fn foreign(world: &World, words: &mut Words<'_>) -> Result<LockRecord, String> {
         let (word, how) = word.split_once('=').unwrap_or((word, ""));
         let (whose, of) = word.split_once(':').ok_or("OWNER:ID")?;
         let (of, token) = of.split_once('@').map_or((of, None), |(of, token)| (of, Some(token)));
-        let token = token.map(|token| token.parse().map_err(|_| format!("{token} is no token"))).transpose()?;
+        let token =
+            token.map(|token| token.parse().map_err(|_| format!("{token} is no token"))).transpose()?;
         let owner = owner(whose)?;
         let known = token.map(|token| StoredToken::Known(Token::from_raw(token)));
         holders.push(StoredHolder {

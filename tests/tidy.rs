@@ -280,7 +280,9 @@ fn files_are_short() {
     let failures = sources.iter().filter_map(|source| {
         let lines = long(source)?;
         let place = source.place(lines);
-        Some(format!("{place}: {lines} lines without its tests, {FILE_LINES_MAX} at most: split it by subject"))
+        Some(format!(
+            "{place}: {lines} lines without its tests, {FILE_LINES_MAX} at most: split it by subject"
+        ))
     });
     judge(why, failures.collect());
 }

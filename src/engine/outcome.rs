@@ -10,7 +10,9 @@ use super::deadlines::Alarm;
 use super::holder::{Delivery, Holder, Tenure};
 use super::limits::{DOUBT_AFTER, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use super::lock::{Flight, Lock, Phase, Proof};
-use super::message::{EntryContent, Event, EventKind, LockEntry, LostReason, Now, Output, Reply, Ticket, WriteOutcome};
+use super::message::{
+    EntryContent, Event, EventKind, LockEntry, LostReason, Now, Output, Reply, Ticket, WriteOutcome,
+};
 use crate::types::{AttemptId, IdHash, LockName, OwnerName, Revision};
 
 impl<R: Clone> Engine<R> {

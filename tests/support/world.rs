@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use natslock::engine::message::{
-    Ask, Code, EntryContent, Grant, GrantNumber, GuardedBatch, LockRecord, LockWrite, LostReason,
-    Now, Output, Reply, Request, Ticket, WriteOutcome,
+    Ask, Code, EntryContent, Grant, GrantNumber, GuardedBatch, LockRecord, LockWrite, LostReason, Now,
+    Output, Reply, Request, Ticket, WriteOutcome,
 };
 use natslock::engine::{Engine, Limits, Term, invariants};
 use natslock::types::{
@@ -286,11 +286,16 @@ impl World {
     }
 
     /// A request is sent and arrives; the number is what its answers go to.
-    pub(crate) fn ask(&mut self, leader: usize, owner: &OwnerName, label: &str, ask: Ask, heard: bool) -> u32 {
+    pub(crate) fn ask(
+        &mut self,
+        leader: usize,
+        owner: &OwnerName,
+        label: &str,
+        ask: Ask,
+        heard: bool,
+    ) -> u32 {
         let (lease, claim) = match &ask {
-            Ask::Acquire(acquire) => {
-                (Some((acquire.id.clone(), acquire.name.clone())), Some(acquire.claim))
-            }
+            Ask::Acquire(acquire) => (Some((acquire.id.clone(), acquire.name.clone())), Some(acquire.claim)),
             Ask::Renew { name, lease } | Ask::Release { name, lease, .. } => {
                 (Some((lease.id.clone(), name.clone())), None)
             }
@@ -310,7 +315,15 @@ impl World {
         let number = u32::try_from(self.requests.len()).unwrap();
         self.tell(format!("{owner} asks leader {leader}: {}", text::ask(&ask)));
         let (owner, at, label) = (owner.clone(), self.now, label.to_owned());
-        self.requests.push(Sent { owner: owner.clone(), label, at, lease, claim, token, answers: Vec::new() });
+        self.requests.push(Sent {
+            owner: owner.clone(),
+            label,
+            at,
+            lease,
+            claim,
+            token,
+            answers: Vec::new(),
+        });
         let reply = heard.then_some(number);
         self.call(leader, |engine, now| engine.handle(now, Request { owner, reply, ask }));
         number
@@ -458,7 +471,10 @@ impl World {
             self.now = self.now.max(at);
             self.call(leader, |engine, now| engine.handle_timeout(now));
             let next = self.leaders[leader].engine.poll_timeout();
-            assert!(next.is_none_or(|next| next > self.now), "the engine wants to be called at {next:?} again");
+            assert!(
+                next.is_none_or(|next| next > self.now),
+                "the engine wants to be called at {next:?} again"
+            );
         }
         self.now = until;
         self.remove_free();
@@ -503,7 +519,9 @@ impl World {
 
     fn take_grant(&mut self, leader: usize, to: u32, grant: &Grant, number: Option<(usize, GrantNumber)>) {
         let Sent { owner, at, lease, claim, .. } = self.requests[to as usize].clone();
-        let (Some((id, lease)), Some(claim)) = (lease, claim) else { panic!("a grant for what is no acquire") };
+        let (Some((id, lease)), Some(claim)) = (lease, claim) else {
+            panic!("a grant for what is no acquire")
+        };
         if number.is_some() {
             self.granted.push((lease.0.clone(), id));
         }
@@ -613,5 +631,4 @@ impl World {
         self.witness.meddle(name);
         self.bucket.purge(name);
     }
-
 }

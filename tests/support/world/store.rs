@@ -98,7 +98,11 @@ impl Bucket {
     }
 
     /// All or nothing, and only at the right epoch; a refusal does not say what was wrong.
-    pub(crate) fn write_batch(&mut self, now: Timestamp, batch: &GuardedBatch) -> (WriteOutcome, Vec<Change>) {
+    pub(crate) fn write_batch(
+        &mut self,
+        now: Timestamp,
+        batch: &GuardedBatch,
+    ) -> (WriteOutcome, Vec<Change>) {
         let fits = batch.writes.iter().all(|write| self.revision_of(&write.name) == write.expected);
         if !fits || self.epoch != batch.guard {
             return (WriteOutcome::Mismatch(None), Vec::new());

@@ -76,7 +76,8 @@ pub(crate) fn op(op: &Op) -> String {
         Op::Batch(batch) => {
             let mut line = format!("batch guard={}", batch.guard);
             for write in &batch.writes {
-                let _ = write!(line, "; lock.{} expect={} {}", write.name, write.expected, record(&write.record));
+                let _ =
+                    write!(line, "; lock.{} expect={} {}", write.name, write.expected, record(&write.record));
             }
             line
         }
@@ -104,7 +105,9 @@ pub(crate) fn ask(ask: &Ask) -> String {
         Ask::RenewMany { leases } => {
             format!("renew {}", leases.iter().map(lease).collect::<Vec<_>>().join(", "))
         }
-        Ask::Release { name, lease: of, keep } => format!("release {name} {} keep={}", lease(of), span(*keep)),
+        Ask::Release { name, lease: of, keep } => {
+            format!("release {name} {} keep={}", lease(of), span(*keep))
+        }
         Ask::Check { name, .. } => format!("check {name}"),
         Ask::List { prefix, .. } => format!("list {prefix:?}"),
         Ask::AdminRelease { name, .. } => format!("admin-release {name}"),
@@ -143,7 +146,12 @@ fn grant(grant: &Grant) -> String {
         format!(" permits={} capacity={}", permits.permits(), permits.capacity())
     });
     let Grant { id, token, ttl, waited, .. } = grant;
-    format!("granted id={} token={token}{permits} ttl={} waited={}", id.reveal(), span(ttl.get()), span(*waited))
+    format!(
+        "granted id={} token={token}{permits} ttl={} waited={}",
+        id.reveal(),
+        span(ttl.get()),
+        span(*waited)
+    )
 }
 
 fn reply(reply: &Reply) -> String {

@@ -167,7 +167,13 @@ impl Witness {
     }
 
     /// A client is told in this epoch that its lease is over: nobody who believes in one is told so.
-    pub(crate) fn told_lost(&mut self, now: Timestamp, epoch: Epoch, owner: &OwnerName, lease: &Lease) -> Verdict {
+    pub(crate) fn told_lost(
+        &mut self,
+        now: Timestamp,
+        epoch: Epoch,
+        owner: &OwnerName,
+        lease: &Lease,
+    ) -> Verdict {
         let heard = self.heard.get(owner).copied().unwrap_or(epoch);
         if epoch < heard {
             return Ok(());
