@@ -380,7 +380,7 @@ fn acquire(words: &mut Words<'_>) -> Result<Ask, String> {
         _ if words.flag("shared") => Claim::Shared,
         _ => Claim::Exclusive,
     };
-    let ttl = words.span("ttl")?.map_or(Ok(Ttl::default()), |span| Ttl::from_millis(ms(span)));
+    let ttl = words.span("ttl")?.map_or_else(|| Ok(Ttl::default()), |span| Ttl::from_millis(ms(span)));
     let wait = words.span("wait")?.map_or(Ok(Wait::TRY), |span| Wait::from_millis(ms(span)));
     Ok(Ask::Acquire(Acquire {
         name,

@@ -170,7 +170,7 @@ fn may_use(module: &str, path: &str) -> bool {
     let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) else { return false };
     let path = path.trim_end_matches(':');
     let under = |allowed: &&str| path == *allowed || path.starts_with(&format!("{allowed}::"));
-    path == module || path.starts_with(&format!("{module}::")) || allowed.iter().any(|name| under(&name))
+    path == module || path.starts_with(&format!("{module}::")) || allowed.iter().any(under)
 }
 
 #[test]

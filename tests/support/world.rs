@@ -307,7 +307,7 @@ impl World {
         };
         let lease = lease.map(|(id, name)| (id.clone(), (name, id.hash(owner))));
         if let (Some((_, (name, key))), Some(claim)) = (&lease, claim) {
-            self.homes.entry(*key).or_insert((name.clone(), claim));
+            self.homes.entry(*key).or_insert_with(|| (name.clone(), claim));
         }
         if let (Ask::Release { .. }, Some((_, lease))) = (&ask, &lease) {
             self.witness.release(lease);
