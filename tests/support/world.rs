@@ -496,7 +496,7 @@ impl World {
                 if self.deaf.contains(&self.requests[to as usize].owner) {
                     self.leaders[leader].returned.push(number);
                 }
-                self.take_grant(leader, to, &grant, Some((leader, number)));
+                self.take_grant(leader, to, &grant, Some(number));
             }
             Output::Reply { to, reply } => {
                 self.speaks(leader);
@@ -517,7 +517,7 @@ impl World {
         self.demand(if self.now < until { Ok(()) } else { Err(format!("S3: leader {leader} speaks")) });
     }
 
-    fn take_grant(&mut self, leader: usize, to: u32, grant: &Grant, number: Option<(usize, GrantNumber)>) {
+    fn take_grant(&mut self, leader: usize, to: u32, grant: &Grant, number: Option<GrantNumber>) {
         let Sent { owner, at, lease, claim, .. } = self.requests[to as usize].clone();
         let (Some((id, lease)), Some(claim)) = (lease, claim) else {
             panic!("a grant for what is no acquire")
@@ -532,7 +532,7 @@ impl World {
         }
         let epoch = self.leaders[leader].engine.term().epoch;
         self.witness.heard(&owner, epoch);
-        let verdict = self.witness.received(self.now, at, &lease, claim, grant, number);
+        let verdict = self.witness.received(self.now, at, &lease, claim, grant, (leader, number));
         self.demand(verdict);
         self.tokens.insert(lease.1, grant.token);
         self.requests[to as usize].answers.push(Answer::Granted(grant.token));
@@ -568,10 +568,8 @@ impl World {
                 }
             }
             (Reply::Held(_) | Reply::Timeout { .. }, Some((_, lease))) => {
-                // S8 does not ask a leader to know of every grant before it says `held`.
-                let believed = self.witness.believed(now, lease);
-                let delivered = self.leaders[leader].engine.delivered();
-                if believed.is_some_and(|token| token.revision() <= delivered) {
+                // What another leader has granted need not be known before `held` is said: it is not final.
+                if self.witness.believes_by(now, lease, leader) {
                     verdicts.push(self.witness.told_lost(now, epoch, &owner, lease));
                 }
             }

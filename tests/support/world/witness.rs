@@ -17,8 +17,9 @@ struct Belief {
     claim: Claim,
     token: Token,
     until: Timestamp,
-    /// The one message that it rests on, if it is only one.
-    only: Option<(usize, GrantNumber)>,
+    /// The leader that granted it last, and the one message that it rests on, if it is only one.
+    by: usize,
+    only: Option<GrantNumber>,
 }
 
 /// Sees everything and keeps quiet until a rule is broken: then a method answers with what happened.
@@ -66,6 +67,11 @@ impl Witness {
     /// The token of a lease that its owner believes in.
     pub(crate) fn believed(&self, now: Timestamp, lease: &Lease) -> Option<Token> {
         self.beliefs.get(lease).filter(|belief| belief.until > now).map(|belief| belief.token)
+    }
+
+    /// True where it believes because this leader has said so.
+    pub(crate) fn believes_by(&self, now: Timestamp, lease: &Lease, leader: usize) -> bool {
+        self.beliefs.get(lease).is_some_and(|belief| belief.until > now && belief.by == leader)
     }
 
     /// A record was stored: tokens rise (S11), nobody loses a lease by a plain write without having asked
@@ -136,7 +142,7 @@ impl Witness {
         lease: &Lease,
         claim: Claim,
         grant: &Grant,
-        number: Option<(usize, GrantNumber)>,
+        by: (usize, Option<GrantNumber>),
     ) -> Verdict {
         if self.released.contains(&lease.1) || self.meddled.contains(&lease.0) {
             return Ok(());
@@ -146,9 +152,10 @@ impl Witness {
         if before.is_some_and(|before| before.token > grant.token) {
             return Ok(());
         }
+        let (by, number) = by;
         let only = if before.is_none() { number } else { None };
         let until = before.map_or(until, |before| before.until.max(until));
-        self.beliefs.insert(lease.clone(), Belief { claim, token: grant.token, until, only });
+        self.beliefs.insert(lease.clone(), Belief { claim, token: grant.token, until, by, only });
         self.excludes(now, &lease.0)
     }
 
@@ -163,7 +170,7 @@ impl Witness {
 
     /// The grant never arrived.
     pub(crate) fn undelivered(&mut self, leader: usize, number: GrantNumber) {
-        self.beliefs.retain(|_, belief| belief.only != Some((leader, number)));
+        self.beliefs.retain(|_, belief| (belief.by, belief.only) != (leader, Some(number)));
     }
 
     /// A client is told in this epoch that its lease is over: nobody who believes in one is told so.
