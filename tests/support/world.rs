@@ -567,11 +567,11 @@ impl World {
                     }
                 }
             }
-            (Reply::Held(_) | Reply::Timeout { .. }, Some((_, lease))) => {
-                // What another leader has granted need not be known before `held` is said: it is not final.
-                if self.witness.believes_by(now, lease, leader) {
-                    verdicts.push(self.witness.told_lost(now, epoch, &owner, lease));
-                }
+            // What another leader has granted need not be known before `held` is said: it is not final.
+            (Reply::Held(_) | Reply::Timeout { .. }, Some((_, lease)))
+                if self.witness.believes_by(now, lease, leader) =>
+            {
+                verdicts.push(self.witness.told_lost(now, epoch, &owner, lease));
             }
             (Reply::Error(refusal), Some((_, lease)))
                 if matches!(refusal.code, Code::Finished | Code::NotHolder) =>
