@@ -527,7 +527,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(200))]
+    #![proptest_config(config(500))]
 
     /// First come first served, one by one, exactly as the model says.
     #[test]
