@@ -3,6 +3,7 @@
 mod cluster;
 pub(crate) mod model;
 pub(crate) mod process;
+pub(crate) mod proxy;
 mod server;
 pub(crate) mod service;
 pub(crate) mod world;
