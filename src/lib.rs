@@ -6,7 +6,9 @@ pub mod connect;
 pub mod docs;
 pub mod engine;
 pub mod nats;
+#[cfg(feature = "coordinator")]
 pub mod service;
+#[cfg(feature = "coordinator")]
 pub mod store;
 pub mod transport;
 pub mod types;

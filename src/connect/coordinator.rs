@@ -1,17 +1,11 @@
-//! Where NATS is wired in: a client and a coordinator, each on a connection of its own.
-//!
-//! The client and the coordinator know ports only; the ports on NATS know neither.
+//! A coordinator on NATS.
 
 use std::time::Duration;
 
-use crate::client::{Client, ClientOptions, default_owner};
 use crate::clock::{Clock as _, SystemClock};
-use crate::nats::{
-    BucketConfig, ConnectError, ConnectOptions, Connection, NatsClient, NatsStore, NatsTransport, connect,
-};
+use crate::nats::{BucketConfig, ConnectError, ConnectOptions, NatsStore, NatsTransport, connect};
 use crate::service::{Config, Coordinator, StartError};
 use crate::store::StoreError;
-use crate::transport::{SharedTransport, TransportError};
 use crate::types::Revision;
 use crate::wire::subject::SubjectSpace;
 
@@ -20,18 +14,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Revisions of a new bucket begin at this many for each millisecond since 1970, so that tokens go on rising
 /// when a bucket is deleted and made again.
 const REVISIONS_PER_MS: u64 = 8;
-
-/// Why a client could not be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// There is no connection.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The connection does not carry messages.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-}
 
 /// Why a coordinator could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -46,36 +28,6 @@ pub enum ServeError {
     /// The coordinator could not begin.
     #[error(transparent)]
     Start(#[from] StartError),
-}
-
-impl Client {
-    /// A client in the name of this process's user and host, on a connection of its own to a NATS server.
-    ///
-    /// # Errors
-    /// No server answered, it refused, or it is too old.
-    pub async fn connect(url: &str) -> Result<Self, ClientError> {
-        let options = ConnectOptions { urls: vec![url.to_owned()], ..ConnectOptions::default() };
-        Self::connect_with(&options, ClientOptions::new(default_owner())).await
-    }
-
-    /// A client on a connection of its own.
-    ///
-    /// # Errors
-    /// As [`Client::connect`].
-    pub async fn connect_with(options: &ConnectOptions, client: ClientOptions) -> Result<Self, ClientError> {
-        let connection = connect(options).await?;
-        Ok(Self::over(SharedTransport::new(NatsTransport::new(connection)), client).await?)
-    }
-
-    /// A client on a connection that the application has made. Its settings are the application's: with the
-    /// library's own a dead server is noticed only after minutes, see [`connect`].
-    ///
-    /// # Errors
-    /// The subscriptions could not be made.
-    pub async fn new(nats: NatsClient, client: ClientOptions) -> Result<Self, ClientError> {
-        let transport = NatsTransport::new(Connection::from(nats));
-        Ok(Self::over(SharedTransport::new(transport), client).await?)
-    }
 }
 
 impl Coordinator {
