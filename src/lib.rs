@@ -1,5 +1,6 @@
 //! natslock (crate documentation is written last)
 
+pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod engine;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::engine::message::Code;
 use crate::transport::TransportError;
 use crate::wire::reply::Refused;
@@ -22,9 +24,9 @@ pub enum CallError {
         /// How long was waited.
         waited: Duration,
     },
-    /// The coordinator refused.
+    /// The coordinator refused: typed, and as it came.
     #[error("{}", .0.message)]
-    Refused(Refused),
+    Refused(Refused, Bytes),
     /// The messages do not get through.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -38,7 +40,7 @@ impl CallError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NoCoordinator { .. } | Self::NoAnswer { .. } => true,
-            Self::Refused(refused) => {
+            Self::Refused(refused, _) => {
                 matches!(refused.code, Some(Code::Unavailable | Code::ShuttingDown | Code::RateLimited))
             }
             Self::Transport(_) | Self::Protocol(_) => false,
