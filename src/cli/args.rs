@@ -6,7 +6,8 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use super::commands::{acquire, admin, check, dev, list, release, renew, serve, watch};
-use crate::types::{LockName, Namespace, OwnerName};
+use crate::engine::message::LeaseRef;
+use crate::types::{LeaseId, LockName, Namespace, OwnerName, Token};
 
 const MANUAL: &str = "\
 Try it, in two terminals:
@@ -205,7 +206,7 @@ pub(super) struct Acquisition {
     pub(super) name: LockName,
     /// Name the acquisition by the id that acquire has printed
     #[arg(long, env = "NATSLOCK_ID", hide_env_values = true, value_name = "ID")]
-    pub(super) id: crate::types::LeaseId,
+    pub(super) id: LeaseId,
     /// Give the token too, so that a leader that has just taken over knows where to look
     #[arg(
         long,
@@ -214,17 +215,17 @@ pub(super) struct Acquisition {
         value_name = "TOKEN",
         value_parser = token
     )]
-    pub(super) token: Option<crate::types::Token>,
+    pub(super) token: Option<Token>,
 }
 
 impl Acquisition {
-    pub(super) fn lease(&self) -> crate::engine::message::LeaseRef {
-        crate::engine::message::LeaseRef { id: self.id.clone(), token: self.token }
+    pub(super) fn lease(&self) -> LeaseRef {
+        LeaseRef { id: self.id.clone(), token: self.token }
     }
 }
 
-fn token(typed: &str) -> Result<crate::types::Token, std::num::ParseIntError> {
-    typed.parse().map(crate::types::Token::from_raw)
+fn token(typed: &str) -> Result<Token, &'static str> {
+    typed.parse().map(Token::from_raw).map_err(|_| "a token is a number, as acquire has printed it")
 }
 
 #[cfg(test)]

@@ -19,7 +19,11 @@ fn millis(span: Duration) -> u64 {
 
 fn out_of_range(range: RangeInclusive<Duration>, given: Duration) -> String {
     let (least, most) = range.into_inner();
-    format!("must be {} to {}, not {}", text::span(least), text::span(most), text::span(given))
+    let (most, given) = (text::span(most), text::span(given));
+    match least {
+        Duration::ZERO => format!("must be at most {most}, not {given}"),
+        least => format!("must be {} to {most}, not {given}", text::span(least)),
+    }
 }
 
 fn refused(error: &SpanError) -> String {
@@ -69,8 +73,8 @@ mod tests {
     #[test]
     fn limits_are_told_in_the_same_words() {
         assert_eq!(ttl("0"), Err("must be 1 s to 24 h, not 0 ms".into()));
-        assert_eq!(wait("2d"), Err("must be 0 ms to 24 h, not 2 d".into()));
-        assert_eq!(keep("25h"), Err("must be 0 ms to 24 h, not 25 h".into()));
+        assert_eq!(wait("2d"), Err("must be at most 24 h, not 2 d".into()));
+        assert_eq!(keep("25h"), Err("must be at most 24 h, not 25 h".into()));
         assert_eq!(leader_lease("5m"), Err("must be 1 s to 1 min, not 5 min".into()));
         assert!(wait("0").is_ok_and(Wait::is_try));
     }

@@ -43,7 +43,10 @@ pub(super) enum Kind {
 
 /// A command that did not do what was asked.
 #[derive(Debug)]
-pub(super) struct CommandError {
+pub(super) struct CommandError(Box<Fault>);
+
+#[derive(Debug)]
+struct Fault {
     kind: Kind,
     message: String,
     cause: Option<Box<dyn Error + Send + Sync>>,
@@ -111,7 +114,7 @@ const fn exit_of(code: Code) -> Exit {
 
 impl CommandError {
     pub(super) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), cause: None, hints: Vec::new(), reply: None }
+        Self(Box::new(Fault { kind, message: message.into(), cause: None, hints: Vec::new(), reply: None }))
     }
 
     /// What the coordinator refused, in its own words.
@@ -124,52 +127,55 @@ impl CommandError {
         message: impl Into<String>,
         cause: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self { cause: Some(cause.into()), ..Self::new(Kind::Internal, message) }
+        let mut error = Self::new(Kind::Internal, message);
+        error.0.cause = Some(cause.into());
+        error
     }
 
     /// The same with something that may help.
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.0.hints.push(hint.into());
         self
     }
 
     /// The same with the reply that says so: what programs get.
     #[must_use]
-    pub(super) fn reply(self, reply: Bytes) -> Self {
-        Self { reply: Some(reply), ..self }
+    pub(super) fn reply(mut self, reply: Bytes) -> Self {
+        self.0.reply = Some(reply);
+        self
     }
 
     pub(super) fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
-    pub(super) const fn kind(&self) -> &Kind {
-        &self.kind
+    pub(super) fn kind(&self) -> &Kind {
+        &self.0.kind
     }
 
     pub(super) fn exit(&self) -> Exit {
-        self.kind.exit()
+        self.0.kind.exit()
     }
 
     /// One line for programs.
     pub(super) fn json(&self) -> Bytes {
-        if let Some(reply) = &self.reply {
+        if let Some(reply) = &self.0.reply {
             return reply.clone();
         }
-        let body = Body { status: "error", code: self.kind.word(), message: &self.message };
+        let body = Body { status: "error", code: self.0.kind.word(), message: &self.0.message };
         serde_json::to_vec(&body).unwrap_or_default().into()
     }
 
     /// Lines for people.
     pub(super) fn write_to(&self, out: &mut impl io::Write) -> io::Result<()> {
-        match &self.kind {
+        match &self.0.kind {
             // Being refused is an answer, not an error.
-            Kind::Held | Kind::Interrupted => writeln!(out, "{}", self.message)?,
-            Kind::Refused(_, word) => writeln!(out, "{RED}error[{word}]:{RED:#} {}", self.message)?,
-            _ => writeln!(out, "{RED}error:{RED:#} {}", self.message)?,
+            Kind::Held | Kind::Interrupted => writeln!(out, "{}", self.0.message)?,
+            Kind::Refused(_, word) => writeln!(out, "{RED}error[{word}]:{RED:#} {}", self.0.message)?,
+            _ => writeln!(out, "{RED}error:{RED:#} {}", self.0.message)?,
         }
-        let mut cause: Option<&(dyn Error + 'static)> = match &self.cause {
+        let mut cause: Option<&(dyn Error + 'static)> = match &self.0.cause {
             Some(cause) => Some(cause.as_ref()),
             None => None,
         };
@@ -177,7 +183,7 @@ impl CommandError {
             writeln!(out, "  caused by: {error}")?;
             cause = error.source();
         }
-        for hint in &self.hints {
+        for hint in &self.0.hints {
             writeln!(out, "{CYAN}hint:{CYAN:#} {hint}")?;
         }
         Ok(())

@@ -111,7 +111,7 @@ fn misunderstood(error: &clap::Error) -> Exit {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if !asked && wants_json() {
         let text = error.render().to_string();
-        let what: Vec<&str> = text.lines().take_while(|line| !line.starts_with("Usage:")).collect();
+        let what: Vec<&str> = text.lines().take_while(|line| !is_advice(line)).collect();
         let message = what.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
         let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
         return told(&CommandError::new(Kind::Usage, message), Output { json: true });
@@ -119,6 +119,11 @@ fn misunderstood(error: &clap::Error) -> Exit {
     // Where nobody reads it, there is nobody to tell.
     let _ = error.print();
     if asked { Exit::Done } else { Exit::Usage }
+}
+
+/// What stands below the error itself.
+fn is_advice(line: &str) -> bool {
+    line.starts_with("Usage:") || line.starts_with("For more information")
 }
 
 /// Whether JSON is asked for on a command line that could not be read.

@@ -53,7 +53,7 @@ impl Check {
         if hidden == 0 {
             return Ok(());
         }
-        context.output.line(format_args!("... and {} more", count(hidden, word)))
+        context.output.line(format_args!("... and {}", count(hidden, &format!("more {word}"))))
     }
 }
 

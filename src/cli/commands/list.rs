@@ -16,13 +16,20 @@ const PAGE: u16 = 1_000;
 pub(crate) struct List {
     /// Only those whose names begin so
     #[arg(default_value = "", hide_default_value = true, value_parser = beginning)]
-    prefix: String,
+    prefix: Prefix,
     /// List at most so many [default: all; with --json 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     limit: Option<u16>,
     /// Begin behind this name
     #[arg(long, value_name = "NAME", value_parser = LockName::encode)]
     after: Option<LockName>,
+}
+
+/// The beginning of names.
+#[derive(Debug, Clone)]
+struct Prefix {
+    typed: String,
+    encoded: String,
 }
 
 /// A page of locks, and the last name where there is another page.
@@ -34,7 +41,7 @@ pub(in crate::cli) async fn run(list: List, context: &Context) -> Result<(), Com
     let mut after = list.after.clone();
     loop {
         let limit = list.limit.unwrap_or(if context.output.json { 100 } else { PAGE });
-        let page = session.client.list(&list.prefix, limit.into(), after.clone());
+        let page = session.client.list(&list.prefix.encoded, limit.into(), after.clone());
         let Some(answered) = session.answer(Verb::List, page).await? else { return Ok(()) };
         let (page, next) = page_of(answered.answer)?;
         locks.extend(page);
@@ -54,14 +61,14 @@ fn page_of(answer: Answer) -> Result<Page, CommandError> {
     }
 }
 
-/// The beginning of a name in encoded form: it may end with a dot.
-fn beginning(typed: &str) -> Result<String, String> {
+/// It may end with a dot.
+fn beginning(typed: &str) -> Result<Prefix, String> {
     let (name, dot) = typed.strip_suffix('.').map_or((typed, ""), |name| (name, "."));
-    if name.is_empty() && dot.is_empty() {
-        return Ok(String::new());
+    if typed.is_empty() {
+        return Ok(Prefix { typed: String::new(), encoded: String::new() });
     }
     let name = LockName::encode(name).map_err(|error| error.to_string())?;
-    Ok(format!("{}{dot}", name.as_str()))
+    Ok(Prefix { typed: typed.to_owned(), encoded: format!("{}{dot}", name.as_str()) })
 }
 
 impl List {
@@ -77,8 +84,10 @@ impl List {
         let header = ["name", "mode", "holders", "first holder", "expires in", "waiters"];
         context.output.table(header, locks.iter().map(|(name, view)| row(name, view)))?;
         if let Some(next) = further {
-            let next = next.to_string();
-            let words = ["list", "--after", &next];
+            let (next, limit) = (next.to_string(), self.limit.unwrap_or(PAGE).to_string());
+            let prefix = Some(self.prefix.typed.as_str()).filter(|prefix| !prefix.is_empty());
+            let words = ["list"].into_iter().chain(prefix);
+            let words: Vec<&str> = words.chain(["--limit", &limit, "--after", &next]).collect();
             context
                 .output
                 .line(format_args!("... and more: {}", context.again.command_of_anybody(&words)))?;
@@ -105,9 +114,9 @@ mod tests {
 
     #[test]
     fn a_prefix_may_end_anywhere_between_characters() {
-        assert_eq!(beginning(""), Ok(String::new()));
-        assert_eq!(beginning("jobs."), Ok("jobs.".into()));
-        assert_eq!(beginning("订.a"), Ok("=E8=AE=A2.a".into()));
+        for (typed, encoded) in [("", ""), ("jobs.", "jobs."), ("订.a", "=E8=AE=A2.a")] {
+            assert!(beginning(typed).is_ok_and(|prefix| prefix.encoded == encoded), "{typed:?}");
+        }
         for bad in [".", ".a", "a..", "a..b"] {
             assert!(beginning(bad).is_err(), "{bad:?} was taken");
         }

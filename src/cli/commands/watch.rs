@@ -99,8 +99,8 @@ fn of_lock(event: &Event) -> [String; 6] {
     if let Some(held) = event.held {
         extra.push(format!("held for {}", span(held)));
     }
-    // The reason of a plain release is that it was released.
-    if let Some(reason) = event.reason.as_ref().filter(|reason| *reason != "released") {
+    // Often the reason is the kind itself.
+    if let Some(reason) = event.reason.as_ref().filter(|reason| *reason != event.kind.as_str()) {
         extra.push(tame(reason));
     }
     if let Some(next) = &event.next_owner {
