@@ -98,6 +98,7 @@ impl Session<'_> {
                 .hint("the coordinator is of another version? natslock info shows it"),
             _ if !self.connection.is_connected() => {
                 CommandError::new(Kind::NoServer, "the connection to the NATS server is lost")
+                    .hint(START_SERVER)
             }
             CallError::NoAnswer { .. } => CommandError::new(Kind::NoAnswer, message)
                 .hint("the coordinator or its store is busy: try again, with the same id where there is one"),

@@ -61,6 +61,24 @@ async fn no_jetstream_ends_it() {
 }
 
 #[tokio::test]
+async fn a_second_signal_ends_it_without_a_resignation() {
+    let server = NatsServer::start().await;
+    let mut serving = Program::new(&server.url()).start(&["serve"]);
+    serving.told_until("leading");
+    // The resignation cannot be written.
+    server.pause();
+    serving.signal(Signal::TERM);
+    serving.told_until("resigning");
+    let began = SystemClock::boot();
+    serving.signal(Signal::INT);
+    let (code, _, stderr) = serving.end().await;
+    assert_eq!(code, Some(255));
+    assert!(stderr.contains("error: a second signal (SIGINT): ended without having resigned\n"), "{stderr}");
+    let elapsed = elapsed_since(began);
+    assert!(elapsed.as_secs() < 2, "it took {elapsed:?}");
+}
+
+#[tokio::test]
 async fn on_sigterm_it_resigns_and_a_successor_acts_at_once() {
     let server = NatsServer::start().await;
     let program = Program::new(&server.url());

@@ -86,6 +86,7 @@ pub(in crate::cli) async fn run(serve: Serve, context: &Context) -> Result<(), C
             return Ok(());
         }
     };
+    tracing::info!("started: it leads whenever no other coordinator does");
     let signal = tokio::select! {
         signal = signals.next() => signal,
         () = stopped(&mut coordinator) => {
