@@ -23,9 +23,9 @@ use self::shard::{Command, Shard};
 pub use self::config::Config;
 
 /// The shortest leadership lease that is allowed.
-const LEADER_LEASE_MIN: Duration = Duration::from_secs(1);
+pub const LEADER_LEASE_MIN: Duration = Duration::from_secs(1);
 /// The longest.
-const LEADER_LEASE_MAX: Duration = Duration::from_secs(60);
+pub const LEADER_LEASE_MAX: Duration = Duration::from_secs(60);
 
 /// What a coordinator is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
