@@ -1,6 +1,9 @@
 //! `natslock serve`
 
+use std::time::Duration;
+
 use natslock::clock::SystemClock;
+use natslock::nats::{ConnectOptions, connect};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -65,8 +68,10 @@ async fn a_second_signal_ends_it_without_a_resignation() {
     let server = NatsServer::start().await;
     let mut serving = Program::new(&server.url()).start(&["serve"]);
     serving.told_until("leading");
-    // The resignation cannot be written.
-    server.pause().await;
+    // The resignation cannot be written. A server that is told to pause may go on for a moment.
+    server.pause();
+    let hasty = ConnectOptions { timeout: Duration::from_millis(100), ..server.options() };
+    eventually("the server is silent", async || connect(&hasty).await.is_err()).await;
     serving.signal(Signal::TERM);
     serving.told_until("resigning");
     let began = SystemClock::boot();
