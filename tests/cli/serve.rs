@@ -69,7 +69,7 @@ async fn a_second_signal_ends_it_without_a_resignation() {
     let mut serving = Program::new(&server.url()).start(&["serve"]);
     serving.told_until("leading");
     // The resignation cannot be written. A server that is told to pause may go on for a moment.
-    server.pause();
+    server.pause().await;
     let hasty = ConnectOptions { timeout: Duration::from_millis(100), ..server.options() };
     eventually("the server is silent", async || connect(&hasty).await.is_err()).await;
     serving.signal(Signal::TERM);
