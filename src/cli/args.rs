@@ -186,7 +186,7 @@ pub(super) struct Access {
         requires = "tls_cert"
     )]
     pub(super) tls_key: Option<PathBuf>,
-    /// Receive answers under this subject [default: _INBOX]
+    /// Receive answers under this subject; what a coordinator is given is what all its clients must have [default: _INBOX]
     #[arg(
         long,
         global = true,

@@ -84,7 +84,7 @@ impl ServeError {
             Self::Connect(error) => error.is_retryable(),
             Self::Store(error) | Self::Start(StartError::Store(error)) => error.is_retryable(),
             Self::Start(StartError::Transport(error)) => matches!(error, TransportError::Unavailable(_)),
-            Self::Start(StartError::LeaderLease { .. }) => false,
+            Self::Start(StartError::LeaderLease { .. } | StartError::Holders { .. }) => false,
         }
     }
 }

@@ -105,3 +105,14 @@ async fn on_sigterm_it_resigns_and_a_successor_acts_at_once() {
     program.run(&["release", "a", "--id", &id]).done();
     eventually("the lock is free", async || program.run(&["check", "a"]).stdout == "free\n").await;
 }
+
+#[tokio::test]
+async fn another_inbox_prefix_is_answered_where_it_is_configured() {
+    let server = NatsServer::start().await;
+    let mut serving = Program::new(&server.url()).start(&["serve", "--inbox-prefix", "_ELSEWHERE"]);
+    serving.told_until("leading");
+    let told = Program::new(&server.url()).run(&["info", "--inbox-prefix", "_ELSEWHERE.alice"]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let refused = Program::new(&server.url()).run(&["info"]);
+    assert_eq!(refused.code, 3, "answers to other inboxes are refused: {}", refused.stdout);
+}

@@ -13,7 +13,7 @@ use crate::cli::private_server::PrivateServer;
 use crate::cli::signals::Signals;
 use crate::cli::text;
 use crate::nats::ConnectOptions;
-use crate::service::{Config, Coordinator};
+use crate::service::Coordinator;
 
 /// A coordinator that is tried out comes and goes often: its successor need not wait long.
 const LEADER_LEASE: Duration = Duration::from_secs(3);
@@ -61,8 +61,7 @@ async fn start(url: &str, context: &Context) -> Result<Coordinator, CommandError
         keep_trying: true,
         ..ConnectOptions::default()
     };
-    let namespace = context.global.namespace.clone();
-    let config = Config { namespace, leader_lease: LEADER_LEASE, ..Config::default() };
+    let config = serve::config(context)?.leader_lease(LEADER_LEASE);
     let mut coordinator = Coordinator::connect(&options, config, 1).await.map_err(serve::explain)?;
     if coordinator.ready().await { Ok(coordinator) } else { Err(ended("the coordinator")) }
 }

@@ -68,16 +68,15 @@ pub(in crate::cli) async fn run(serve: Serve, context: &Context) -> Result<(), C
     let mut signals = Signals::listen()?;
     let options = context.connect_options("serve").map_err(lasting)?;
     let options = ConnectOptions { keep_trying: true, ..options };
-    let namespace = context.global.namespace.clone();
     tracing::info!(
-        namespace = namespace.as_str(),
+        namespace = context.global.namespace.as_str(),
         replicas = serve.replicas,
         leader_lease = ?serve.leader_lease,
         shards = serve.shards,
         "natslock {} begins",
         env!("CARGO_PKG_VERSION"),
     );
-    let config = Config { namespace, leader_lease: serve.leader_lease, ..Config::default() };
+    let config = config(context)?.leader_lease(serve.leader_lease);
     // One of the possible values, all of which are numbers.
     let replicas = serve.replicas.parse().unwrap_or(1);
     let mut coordinator = tokio::select! {
@@ -105,6 +104,14 @@ pub(super) async fn stopped(coordinator: &mut Coordinator) {
     while coordinator.changed().await != Status::Stopped {}
 }
 
+/// What the options say of any coordinator. Clients whose inboxes begin otherwise get no answers.
+pub(super) fn config(context: &Context) -> Result<Config, CommandError> {
+    let config = Config::default().namespace(context.global.namespace.clone());
+    let Some(prefix) = &context.global.access.inbox_prefix else { return Ok(config) };
+    let prefix = prefix.parse().map_err(|error| CommandError::new(Kind::Usage, format!("{error}")))?;
+    Ok(config.reply_prefix(prefix))
+}
+
 /// Lets a successor act at once. A second signal ends the process without that.
 pub(super) async fn resign(coordinator: Coordinator, signals: &mut Signals) -> Result<(), CommandError> {
     tokio::select! {
@@ -123,7 +130,7 @@ pub(super) fn explain(error: ServeError) -> CommandError {
         ServeError::Connect(error) => explain_connect(error),
         ServeError::Store(error) | ServeError::Start(StartError::Store(error)) => explain_store(&error),
         ServeError::Start(StartError::Transport(error)) => explain_transport(error),
-        ServeError::Start(error @ StartError::LeaderLease { .. }) => {
+        ServeError::Start(error @ (StartError::LeaderLease { .. } | StartError::Holders { .. })) => {
             CommandError::new(Kind::Usage, error.to_string())
         }
     }
