@@ -52,7 +52,9 @@ impl Pace {
     /// Some part of the span.
     pub(super) fn within(&mut self, span: Duration) -> Duration {
         self.step();
-        span * u32::try_from(self.jitter % 1024).unwrap_or(0) / 1024
+        // The lowest bits of a xorshift depend on few bits of the seed; the highest of a product on all.
+        let mixed = self.jitter.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 54;
+        span * u32::try_from(mixed).unwrap_or(0) / 1024
     }
 
     /// Between half the pause and all of it.

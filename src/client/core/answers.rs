@@ -213,3 +213,41 @@ fn passing_pause(answer: &Answer, pace: &mut crate::client::pace::Pace) -> Durat
     };
     asked.map_or(Duration::ZERO, |asked| asked.min(Duration::from_secs(5))).max(pace.at_once())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::CoreConfig;
+    use super::*;
+    use crate::client::AcquireOptions;
+    use crate::types::{LockName, Revision, Token};
+
+    /// The number of the last sending.
+    fn sent(core: &mut Core) -> SendNumber {
+        let sendings = std::iter::from_fn(|| core.poll_effect()).filter_map(|effect| match effect {
+            Effect::Send { number, .. } => Some(number),
+            _ => None,
+        });
+        sendings.last().unwrap()
+    }
+
+    /// Whoever releases a lock just after it was lost used to wait for ever: it was being given back already,
+    /// and nobody was told of the end of that.
+    #[test]
+    fn a_release_of_what_was_just_lost_is_answered() {
+        let mut core = Core::new(CoreConfig { patience: Duration::from_secs(5), seed: 1 });
+        let (handle, start) = (Handle(0), Timestamp::from_millis(1_000));
+        let terms = AcquireOptions::new().check().unwrap();
+        let (id, ttl, epoch) = (terms.id.clone(), terms.ttl, Epoch::new(Revision::new(7)));
+        core.acquire(start, handle, LockName::encode("orders.42").unwrap(), terms);
+        let number = sent(&mut core);
+        let granted = Granted { id, token: Token::from_raw(256), ttl, waited: Duration::ZERO, permits: None };
+        core.handle_answer(start, number, epoch, Answer::Granted(granted));
+        let late = start + ttl.get();
+        core.handle_timeout(late);
+        core.release(late, handle, Duration::ZERO);
+        let number = sent(&mut core);
+        core.handle_answer(late, number, epoch, Answer::Released { id: None, held: Duration::ZERO });
+        let told = std::iter::from_fn(|| core.poll_effect());
+        assert!(told.into_iter().any(|effect| matches!(effect, Effect::Released(told, _) if told == handle)));
+    }
+}
