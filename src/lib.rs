@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod clock;
+pub mod connect;
 pub mod docs;
 pub mod engine;
 pub mod nats;

@@ -1,4 +1,4 @@
-//! The tests that need more than one module, or a real server.
+//! The tests that need more than one module, or a real server, in one binary.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,4 +9,10 @@
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tidy;

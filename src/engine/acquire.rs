@@ -115,7 +115,10 @@ impl<R: Clone> Lock<R> {
         }
         waiter.asked_again(now, to.clone(), ask);
         self.watch_waiter(key, books);
-        if ask.wait.is_try() {
+        if ask.wait.is_try() && self.flight().is_some_and(|flight| flight.doubtful) {
+            self.dismiss(key, books);
+            books.refuse(to, in_doubt_refusal());
+        } else if ask.wait.is_try() {
             // It does not want to wait any longer; if the lock stands still this answers it.
             self.advance(books);
         } else if ask.progress {

@@ -19,6 +19,7 @@ impl<R: Clone> Engine<R> {
                 lock.adopt(entry, &mut self.books);
             } else {
                 lock.seen = Some(entry);
+                self.books.ahead.insert(name.clone());
             }
         }
         self.tidy(&name);
@@ -95,10 +96,13 @@ impl<R: Clone> Lock<R> {
         let waiter = self.dismiss(&stored.id, books);
         // Its release may have come here before the news of its grant (S10).
         let released = books.finished.get(&stored.id).is_some_and(|f| f.why == LostReason::Released);
+        if !released {
+            books.finished.revive(&stored.id);
+        }
         books.enter(stored.id, &stored.owner, &self.name);
         if released && holder.is_believed() {
             holder.tenure = Tenure::Ending { answers: Vec::new() };
-        } else if let Some(waiter) = waiter.filter(|_| books.acting && holder.is_believed()) {
+        } else if let Some(waiter) = waiter.filter(|_| books.may_confer() && holder.is_believed()) {
             // It waits here for what another leader has granted it.
             holder.confer(books.now.boot);
             let grant = holder.grant(waiter.id, books.now.boot.since(waiter.received));
@@ -111,7 +115,9 @@ impl<R: Clone> Lock<R> {
     fn drop_ended_elsewhere(&mut self, key: &IdHash, books: &mut Books<R>) {
         let Some(holder) = self.evict(key, books) else { return };
         let held = holder.held(books.now);
-        books.finish(holder.key, &holder.owner, &self.name, (LostReason::Released, held));
+        // Nobody says why. Only what its owner gave back here is final for the id, wherever it is found again.
+        let why = if holder.is_believed() { LostReason::Expired } else { LostReason::Released };
+        books.finish(holder.key, &holder.owner, &self.name, (why, held));
         if let Tenure::Ending { answers } = holder.tenure {
             for (to, id) in answers {
                 books.released(Some(to), id, held);

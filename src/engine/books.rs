@@ -31,8 +31,12 @@ pub(super) struct Books<R> {
     pub(super) deadlines: Deadlines,
     /// The locks from which a lease may have to be taken away.
     pub(super) due: BTreeSet<LockName>,
+    /// Whether the guarded batch is on its way.
+    pub(super) batching: bool,
     /// The locks whose write was refused, until the state behind that is known (S8).
     pub(super) confirming: BTreeSet<LockName>,
+    /// The locks of which a later record was delivered while their own write is on its way.
+    pub(super) ahead: BTreeSet<LockName>,
     /// The grants that nothing has been heard of.
     pub(super) deliveries: HashMap<GrantNumber, (LockName, IdHash)>,
     /// What the standing consumer has delivered.
@@ -56,7 +60,9 @@ impl<R> Books<R> {
             finished: Finished::default(),
             deadlines: Deadlines::default(),
             due: BTreeSet::new(),
+            batching: false,
             confirming: BTreeSet::new(),
+            ahead: BTreeSet::new(),
             deliveries: HashMap::new(),
             delivered: Revision::NONE,
             outputs: VecDeque::new(),
@@ -72,6 +78,11 @@ impl<R> Books<R> {
         self.now = now;
         self.acting = self.term.acts(now.boot);
         self.lapsed |= !self.acting;
+    }
+
+    /// True where time may be conferred: the leader is sure of its leadership (S3), and of its store (S11).
+    pub(super) const fn may_confer(&self) -> bool {
+        self.acting && self.quarantine.is_none()
     }
 
     /// Answers, unless the leader is not sure of its leadership.
@@ -108,10 +119,9 @@ impl<R> Books<R> {
     }
 
     /// Asks for a proof that this leader still is one.
-    pub(super) fn ask_to_confirm(&mut self, name: LockName) -> Ticket {
+    pub(super) fn ask_to_confirm(&mut self) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        self.confirming.insert(name);
         self.outputs.push_back(Output::Confirm(ticket));
         ticket
     }

@@ -42,6 +42,11 @@ impl Finished {
         self.order.push_back((now, id));
     }
 
+    /// The id was granted again by another leader, so it is not over.
+    pub(super) fn revive(&mut self, id: &IdHash) {
+        self.ids.remove(id);
+    }
+
     /// Forgets what is too old, and makes room for one more.
     pub(super) fn forget(&mut self, now: Timestamp, limits: &Limits) {
         while let Some(&(at, id)) = self.order.front() {

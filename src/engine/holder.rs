@@ -142,6 +142,14 @@ impl<R> Holder<R> {
         matches!(self.tenure, Tenure::Ending { .. })
     }
 
+    /// How long the lock is held if nothing is heard any more, as far as that is known.
+    pub(super) fn expires_in(&self, now: Timestamp) -> Option<Duration> {
+        match self.tenure {
+            Tenure::Kept { until, .. } => Some(until.since(now)),
+            Tenure::Held | Tenure::Ending { .. } => self.conferred.map(|until| until.since(now)),
+        }
+    }
+
     /// How long it has been held, for people.
     pub(super) fn held(&self, now: Now) -> Duration {
         match self.granted {

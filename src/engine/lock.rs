@@ -71,8 +71,8 @@ pub(super) struct Proof {
     pub(super) ticket: Ticket,
     /// The confirmation's revision: all before it is known once the consumer has delivered it.
     pub(super) proven: Option<Revision>,
-    /// The refusal said that there is no record at all.
-    pub(super) gone: bool,
+    /// The revision that the refusal named; none where it named the lack of a record.
+    pub(super) actual: Option<Revision>,
 }
 
 /// Where a live id is in its lock.
@@ -164,6 +164,11 @@ impl<R: Clone> Lock<R> {
         if !self.is_idle() || self.garbled.is_some() || !books.acting || books.quarantine.is_some() {
             return;
         }
+        if books.due.contains(&self.name) && !books.batching {
+            // `take_away`, at the end of this call, does both in one batch. A lock that always has something
+            // to write would never get there.
+            return;
+        }
         if !self.wants_write(&books.limits) {
             self.rest(books);
             return;
@@ -228,10 +233,14 @@ impl<R: Clone> Lock<R> {
     /// as long as the store keeps the record.
     fn rest(&mut self, books: &mut Books<R>) {
         let tries: Vec<_> = self.queue.iter().filter(|w| w.tries).map(|waiter| waiter.key).collect();
-        for key in tries {
-            let Some(waiter) = self.dismiss(&key, books) else { continue };
-            let view = self.view(books.now, super::view::LISTED, false);
-            books.reply(waiter.reply, Reply::Held(view));
+        if !tries.is_empty() {
+            for key in tries {
+                let Some(waiter) = self.dismiss(&key, books) else { continue };
+                let view = self.view(books.now, super::view::LISTED, false);
+                books.reply(waiter.reply, Reply::Held(view));
+            }
+            // Whoever stood behind them may fit now.
+            return self.advance(books);
         }
         if self.is_at_rest() && self.stored != Revision::NONE && self.forget_at.is_none() {
             let at = books.now.boot + FREE_RECORD_TTL + FORGET_SLACK;

@@ -160,7 +160,12 @@ impl<R: Clone> Engine<R> {
             }
             return;
         }
-        let Some(request) = self.park_if_unsure(request) else { return };
+        if let Some(request) = self.park_if_unsure(request) {
+            self.carry_out(request);
+        }
+    }
+
+    fn carry_out(&mut self, request: Request<R>) {
         let Request { owner, reply, ask } = request;
         match (ask, reply) {
             (Ask::Release { name, lease, keep }, reply) => self.release(owner, reply, name, lease, keep),
@@ -178,15 +183,22 @@ impl<R: Clone> Engine<R> {
     /// The leader is sure again after a time when it was not. It could not hear renewals meanwhile, so nobody
     /// is expired for having been silent.
     fn recover(&mut self) {
+        self.books.due.clear();
+        self.books.due.extend(self.locks.values().filter(|l| !l.admins.is_empty()).map(|l| l.name.clone()));
         for lock in self.locks.values_mut() {
             for index in 0..lock.holders.len() {
                 lock.holders[index].learnt = self.books.now.boot;
                 lock.watch_lease(index, &mut self.books);
             }
+            let repeaters = lock.queue.iter().filter(|waiter| waiter.heard.is_some());
+            for key in repeaters.map(|waiter| waiter.key).collect::<Vec<_>>() {
+                if let Some(waiter) = lock.queue.get_mut(&key) {
+                    waiter.heard = Some(self.books.now.boot);
+                }
+                lock.watch_waiter(&key, &mut self.books);
+            }
             lock.advance(&mut self.books);
         }
-        self.books.due.clear();
-        self.books.due.extend(self.locks.values().filter(|l| !l.admins.is_empty()).map(|l| l.name.clone()));
     }
 
     /// Forgets a lock that nothing needs to be remembered of.

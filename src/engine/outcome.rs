@@ -10,7 +10,9 @@ use super::deadlines::Alarm;
 use super::holder::{Delivery, Holder, Tenure};
 use super::limits::{DOUBT_AFTER, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use super::lock::{Flight, Lock, Phase, Proof};
-use super::message::{EntryContent, Event, EventKind, LostReason, Now, Output, Reply, Ticket, WriteOutcome};
+use super::message::{
+    EntryContent, Event, EventKind, LockEntry, LostReason, Now, Output, Reply, Ticket, WriteOutcome,
+};
 use crate::types::{AttemptId, IdHash, LockName, OwnerName, Revision};
 
 impl<R: Clone> Engine<R> {
@@ -55,6 +57,7 @@ impl<R: Clone> Engine<R> {
     /// The records of a batch have consecutive revisions; the last is the journal's.
     fn commit_batch(&mut self, last: Revision) {
         let Some(flight) = self.batch.take() else { return };
+        self.books.batching = false;
         let count = flight.batch.writes.len() as u64;
         for (index, write) in (0..count).zip(&flight.batch.writes) {
             if let Some(lock) = self.locks.get_mut(&write.name) {
@@ -67,6 +70,7 @@ impl<R: Clone> Engine<R> {
     /// One of its expectations failed, and the refusal does not say which.
     fn doubt_batch(&mut self) {
         let Some(flight) = self.batch.take() else { return };
+        self.books.batching = false;
         let mut ticket = None;
         for write in &flight.batch.writes {
             if let Some(lock) = self.locks.get_mut(&write.name) {
@@ -96,6 +100,7 @@ impl<R: Clone> Engine<R> {
                 proof.proven.get_or_insert(revision);
             }
         }
+        self.prove_parked(ticket, revision);
         self.resolve();
         self.take_away();
     }
@@ -162,13 +167,18 @@ impl<R: Clone> Lock<R> {
 
     /// A later record may have been delivered while the write was on its way.
     fn catch_up(&mut self, books: &mut Books<R>) {
-        match self.seen.take() {
+        match self.take_seen(books) {
             Some(entry) if entry.revision > self.stored => self.adopt(entry, books),
             _ => self.advance(books),
         }
         if !self.admins.is_empty() || self.holders.iter().any(|holder| holder.alarm_at.is_none()) {
             books.due.insert(self.name.clone());
         }
+    }
+
+    fn take_seen(&mut self, books: &mut Books<R>) -> Option<LockEntry> {
+        books.ahead.remove(&self.name);
+        self.seen.take()
     }
 
     /// Ends a lease and says so; returns how long it was held.
@@ -234,7 +244,7 @@ impl<R: Clone> Lock<R> {
         });
         if let Some(answers) = cancelled {
             holder.tenure = Tenure::Ending { answers };
-        } else if books.acting {
+        } else if books.may_confer() {
             holder.confer(now.boot);
             let grant = holder.grant(waiter.id, now.boot.since(waiter.received));
             let number = books.send_grant(waiter.reply, grant, (self.name.clone(), holder.key));
@@ -253,15 +263,9 @@ impl<R: Clone> Lock<R> {
     ) -> Option<Ticket> {
         self.doubt_soon(books);
         let flight = self.take_flight()?;
-        let ticket = match ticket {
-            Some(ticket) => {
-                books.confirming.insert(self.name.clone());
-                ticket
-            }
-            None => books.ask_to_confirm(self.name.clone()),
-        };
-        let gone = actual == Some(Revision::NONE);
-        self.phase = Phase::Confirming(flight, Proof { ticket, proven: None, gone });
+        books.confirming.insert(self.name.clone());
+        let ticket = ticket.unwrap_or_else(|| books.ask_to_confirm());
+        self.phase = Phase::Confirming(flight, Proof { ticket, proven: None, actual });
         Some(ticket)
     }
 
@@ -287,15 +291,15 @@ impl<R: Clone> Lock<R> {
     /// All that was written before the confirmation is known: the refused write was applied after all, or it
     /// never will be.
     fn resolve(&mut self, books: &mut Books<R>) {
-        let (attempt, gone) = match &self.phase {
-            Phase::Confirming(flight, proof) => (flight.write.record.attempt, proof.gone),
+        let (attempt, actual) = match &self.phase {
+            Phase::Confirming(flight, proof) => (flight.write.record.attempt, proof.actual),
             _ => return,
         };
         let applied = match &self.seen {
             Some(entry) => matches!(&entry.content, EntryContent::Record(r) if r.attempt == attempt),
             None => false,
         };
-        if applied && let Some(entry) = self.seen.take() {
+        if applied && let Some(entry) = self.take_seen(books) {
             self.commit(entry.revision, books);
             return;
         }
@@ -304,9 +308,15 @@ impl<R: Clone> Lock<R> {
         for begun in flight.commit.abandoned().into_iter().rev() {
             self.wait_on(begun, books);
         }
-        if self.seen.is_none() && gone {
-            // The store has removed the free record that was expected.
-            self.stored = Revision::NONE;
+        if self.seen.is_none() && (actual == Some(Revision::NONE) || self.holders.is_empty()) {
+            // The store has removed the free record that was expected; or it still has one, or a marker, that
+            // was delivered once and forgotten here since.
+            self.stored = actual.unwrap_or(self.stored);
+        }
+        if self.seen.is_none() {
+            // The record of a holder has vanished without a trace, or may have: a batch's refusal does not say.
+            // A plain write finds out, and puts it back.
+            self.rewrite |= self.holders.iter().any(|holder| !holder.is_ending());
         }
         self.catch_up(books);
     }

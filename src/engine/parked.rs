@@ -9,7 +9,7 @@ use super::acquire::in_doubt_refusal;
 use super::deadlines::Alarm;
 use super::limits::PARKED_FOR;
 use super::lock::Place;
-use super::message::{Ask, LeaseRef, Request};
+use super::message::{Ask, EntryContent, LeaseRef, Request, Ticket};
 use crate::types::{IdHash, LockName, OwnerName, Revision, Timestamp};
 
 /// One such request.
@@ -17,6 +17,8 @@ use crate::types::{IdHash, LockName, OwnerName, Revision, Timestamp};
 pub(super) struct Parked<R> {
     request: Request<R>,
     until: Timestamp,
+    /// Asked for where only a proof helps, and what it turned out to be.
+    proof: Option<(Ticket, Option<Revision>)>,
 }
 
 /// What an answer depends on.
@@ -25,12 +27,20 @@ struct Subject<'a> {
     lease: Option<&'a LeaseRef>,
 }
 
+/// Why a request cannot be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// What is missing is on its way.
+    Later,
+    /// The record that made the token was overwritten before the standing consumer came to it, and by what is
+    /// still to come: all that was written before now must be known.
+    Skipped,
+}
+
 impl<R: Clone> Engine<R> {
     /// Gives the request back if it can be answered now.
     pub(super) fn park_if_unsure(&mut self, request: Request<R>) -> Option<Request<R>> {
-        if !self.must_wait(&request) {
-            return Some(request);
-        }
+        let Some(doubt) = self.doubt(&request) else { return Some(request) };
         if self.parked.len() >= self.books.limits.parked_max {
             if let Some(to) = request.reply {
                 self.books.refuse(to, in_doubt_refusal());
@@ -39,8 +49,18 @@ impl<R: Clone> Engine<R> {
         }
         let until = self.books.now.boot + PARKED_FOR;
         self.books.alarm(until, Alarm::Parked);
-        self.parked.push(Parked { request, until });
+        let proof = (doubt == Doubt::Skipped).then(|| (self.books.ask_to_confirm(), None));
+        self.parked.push(Parked { request, until, proof });
         None
+    }
+
+    /// A proof has come for those who asked for it up to now.
+    pub(super) fn prove_parked(&mut self, ticket: Ticket, revision: Revision) {
+        for (asked, proven) in self.parked.iter_mut().filter_map(|parked| parked.proof.as_mut()) {
+            if *asked <= ticket {
+                proven.get_or_insert(revision);
+            }
+        }
     }
 
     /// Tries them again, in the order in which they came.
@@ -49,10 +69,18 @@ impl<R: Clone> Engine<R> {
             return;
         }
         let now = self.books.now.boot;
-        for parked in std::mem::take(&mut self.parked) {
-            if !self.must_wait(&parked.request) {
+        for mut parked in std::mem::take(&mut self.parked) {
+            let doubt = self.doubt(&parked.request);
+            let proven = parked.proof.and_then(|(_, proven)| proven);
+            let proven = proven.is_some_and(|proven| proven <= self.books.delivered);
+            if doubt == Some(Doubt::Skipped) && proven && self.books.may_confer() {
+                self.carry_out(parked.request);
+            } else if doubt.is_none() {
                 self.dispatch(parked.request);
             } else if parked.until > now {
+                if doubt == Some(Doubt::Skipped) && parked.proof.is_none() {
+                    parked.proof = Some((self.books.ask_to_confirm(), None));
+                }
                 self.parked.push(parked);
             } else if let Some(to) = parked.request.reply {
                 self.books.refuse(to, in_doubt_refusal());
@@ -60,15 +88,27 @@ impl<R: Clone> Engine<R> {
         }
     }
 
-    fn must_wait(&self, request: &Request<R>) -> bool {
-        let Some(subject) = subject(&request.ask) else { return false };
+    fn doubt(&self, request: &Request<R>) -> Option<Doubt> {
+        let subject = subject(&request.ask)?;
         if self.books.confirming.contains(subject.name) {
-            return true;
+            return Some(Doubt::Later);
         }
-        subject.lease.is_some_and(|lease| {
-            let key = self.key(lease, &request.owner);
-            self.is_news(&key, lease)
-        })
+        let lease = subject.lease?;
+        let key = self.key(lease, &request.owner);
+        if self.is_news(&key, lease) {
+            return Some(Doubt::Later);
+        }
+        // A release is final whatever is found; a renewal must not be refused to one who holds.
+        let renews = matches!(request.ask, Ask::Renew { .. });
+        (renews && self.is_skipped(&key, lease, subject.name)).then_some(Doubt::Skipped)
+    }
+
+    /// True where the token was made by a record that is newer than what is known of its lock: the standing
+    /// consumer is beyond it and has not delivered it.
+    fn is_skipped(&self, key: &IdHash, lease: &LeaseRef, name: &LockName) -> bool {
+        let known = self.locks.get(name).map_or(Revision::NONE, |lock| lock.stored);
+        let unknown = !self.books.ids.contains_key(key) && self.books.finished.get(key).is_none();
+        unknown && lease.token.is_some_and(|token| token.revision() > known)
     }
 
     fn key(&self, lease: &LeaseRef, owner: &OwnerName) -> IdHash {
@@ -81,15 +121,30 @@ impl<R: Clone> Engine<R> {
         name.is_some_and(|name| self.books.confirming.contains(name)) || self.is_news(key, lease)
     }
 
-    /// True where the request carries a token that the standing consumer has not reached, of a lease that is
-    /// not known as held or finished here.
+    /// True where the request carries a token that the standing consumer has not reached, or where the consumer
+    /// has delivered a record that names it and is still to be taken, of a lease that is not known as held or
+    /// finished here.
     fn is_news(&self, key: &IdHash, lease: &LeaseRef) -> bool {
         let named = lease.token.map_or(Revision::NONE, |token| token.revision());
-        if named <= self.books.delivered || self.books.finished.get(key).is_some() {
+        if self.books.finished.get(key).is_some() {
             return false;
         }
         let lock = self.books.ids.get(key).and_then(|name| self.locks.get(name));
-        !lock.is_some_and(|lock| matches!(lock.place(key), Some(Place::Holding(_))))
+        match lock.and_then(|lock| lock.place(key)) {
+            Some(Place::Holding(_)) => false,
+            Some(Place::Beginning) => named > self.books.delivered,
+            Some(Place::Waiting) | None => named > self.books.delivered || self.is_ahead(key),
+        }
+    }
+
+    /// True where a delivered record that names this lease waits for the outcome of its lock's own write.
+    fn is_ahead(&self, key: &IdHash) -> bool {
+        let seen = self.books.ahead.iter().filter_map(|name| self.locks.get(name)?.seen.as_ref());
+        seen.filter_map(|entry| match &entry.content {
+            EntryContent::Record(record) => Some(record),
+            EntryContent::Deleted | EntryContent::Garbled(_) => None,
+        })
+        .any(|record| record.holders.iter().any(|holder| holder.id == *key))
     }
 
     pub(super) fn parked_len(&self) -> usize {

@@ -71,6 +71,8 @@ impl<R: Clone> Engine<R> {
             self.books.due.remove(&name);
             let leaving = lock.leaving(&mut self.books);
             if leaving.is_empty() && lock.admins.is_empty() {
+                lock.advance(&mut self.books);
+                self.tidy(&name);
                 continue;
             }
             let mut flight = lock.take_off(&mut self.books, attempt, leaving);
@@ -84,6 +86,7 @@ impl<R: Clone> Engine<R> {
         let batch = GuardedBatch { attempt, guard: self.books.term.epoch.revision(), writes };
         self.books.outputs.push_back(Output::Batch(batch.clone()));
         self.batch = Some(BatchFlight { batch, refusals: 0, retry_at: None });
+        self.books.batching = true;
     }
 
     pub(super) fn resend_batch(&mut self) {

@@ -32,7 +32,7 @@ impl<R: Clone> Lock<R> {
             mode: holder.claim.mode(),
             permits: holder.claim.permits().map(|permits| permits.permits()),
             held: holder.held(now),
-            expires_in: holder.conferred.map(|until| until.since(now.boot)),
+            expires_in: holder.expires_in(now.boot),
             note: holder.note.clone(),
         });
         let holders = holders.take_while(|holder| {

@@ -10,17 +10,17 @@ mod api;
 mod bucket;
 mod connect;
 mod denials;
-mod entry;
 mod follow;
 mod record;
 mod store;
 mod transport;
 mod version;
 
+/// The client of the library, for applications that have a connection already.
+pub use async_nats::Client as NatsClient;
 pub use bucket::BucketConfig;
 pub use connect::{ConnectError, ConnectOptions, Connection, Credentials, Tls, connect};
 pub use denials::{Action, Denial, Denials};
-pub use entry::{ClientError, ServeError};
 pub use store::NatsStore;
 pub use transport::NatsTransport;
 pub use version::{ServerVersion, VersionError};

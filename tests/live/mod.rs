@@ -6,6 +6,7 @@ mod connect;
 mod contention;
 mod costs;
 mod crash;
+mod guards;
 mod store_contract;
 mod transport;
 

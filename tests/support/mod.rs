@@ -1,9 +1,12 @@
 //! What tests share.
 
 mod cluster;
+pub(crate) mod model;
 pub(crate) mod process;
+pub(crate) mod proxy;
 mod server;
 pub(crate) mod service;
+pub(crate) mod world;
 
 pub(crate) use cluster::NatsCluster;
 pub(crate) use server::NatsServer;

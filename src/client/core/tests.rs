@@ -1,1 +1,278 @@
+//! What a client believes, and for how long. Times are in milliseconds; T is the handle of the first lease.
 
+use super::*;
+use crate::client::AcquireOptions;
+use crate::client::core::SendNumber;
+use crate::engine::message::{Code, LostReason as Told};
+use crate::types::{Epoch, Mode, Revision};
+use crate::wire::reply::Answer;
+
+const T: Handle = Handle(1);
+const TTL: u64 = 10_000;
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+fn epoch(number: u64) -> Epoch {
+    Epoch::new(Revision::new(number))
+}
+
+fn core() -> Core {
+    Core::new(CoreConfig { patience: Duration::from_secs(5), seed: 42 })
+}
+
+fn name() -> LockName {
+    LockName::encode("a.lock").unwrap()
+}
+
+fn options(wait_ms: u64) -> AcquireOptions {
+    AcquireOptions::new().ttl(Duration::from_millis(TTL)).wait(Duration::from_millis(wait_ms))
+}
+
+/// Begins to acquire, and returns the number of the request and the id in it.
+fn acquire(core: &mut Core, now: u64, handle: Handle, options: AcquireOptions) -> (SendNumber, LeaseId) {
+    core.acquire(at(now), handle, name(), options.check().unwrap());
+    match sends(core).pop() {
+        Some((number, Ask::Acquire(acquire))) => (number, acquire.id),
+        other => panic!("expected an acquire request, not {other:?}"),
+    }
+}
+
+fn effects(core: &mut Core) -> Vec<Effect> {
+    std::iter::from_fn(|| core.poll_effect()).collect()
+}
+
+fn sends(core: &mut Core) -> Vec<(SendNumber, Ask)> {
+    let sends = effects(core).into_iter().filter_map(|effect| match effect {
+        Effect::Send { number, ask, .. } => Some((number, ask)),
+        _ => None,
+    });
+    sends.collect()
+}
+
+fn granted(id: &LeaseId, token: u64, waited_ms: u64) -> Answer {
+    Answer::Granted(Granted {
+        id: id.clone(),
+        token: Token::from_raw(token),
+        ttl: Ttl::from_millis(TTL).unwrap(),
+        waited: Duration::from_millis(waited_ms),
+        permits: None,
+    })
+}
+
+fn refused(code: Code) -> Answer {
+    let (word, message) = (code.as_str().to_owned(), String::new());
+    Answer::Error(Refused { code: Some(code), word, message, retry_after: None, limit: None })
+}
+
+fn held() -> Answer {
+    let (holders, waiters) = (Vec::new(), Vec::new());
+    Answer::Held(LockView { mode: Mode::Exclusive, holders, holder_count: 1, waiters, waiter_count: 0 })
+}
+
+fn deadline_of(effects: &[Effect]) -> Option<Timestamp> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Outcome(_, Outcome::Granted { deadline, .. }) | Effect::Extended(_, deadline) => {
+            Some(*deadline)
+        }
+        _ => None,
+    })
+}
+
+/// Holds a lease since 1000.
+fn holding(core: &mut Core, handle: Handle) -> LeaseId {
+    let (number, id) = acquire(core, 1_000, handle, options(0));
+    core.handle_answer(at(1_010), number, epoch(1), granted(&id, 256, 0));
+    effects(core);
+    id
+}
+
+#[test]
+fn a_lease_is_counted_from_the_sending_that_was_answered() {
+    let mut core = core();
+    let (first, id) = acquire(&mut core, 1_000, T, options(60_000));
+    core.handle_timeout(at(2_000));
+    let (second, Ask::Acquire(repeat)) = sends(&mut core).remove(0) else { panic!("repeats") };
+    assert_eq!(repeat.id, id, "a repeat is the same acquisition");
+    assert_ne!(first, second);
+    // The answer to the first one comes last, after 3 s on its way back.
+    core.handle_answer(at(5_000), first, epoch(1), granted(&id, 256, 500));
+    assert_eq!(deadline_of(&effects(&mut core)), Some(at(1_000 + 500 + 9_900)));
+}
+
+#[test]
+fn a_grant_that_comes_too_late_is_not_believed_but_renewed() {
+    let mut core = core();
+    let (number, id) = acquire(&mut core, 1_000, T, options(60_000));
+    core.handle_answer(
+        at(1_010),
+        number,
+        epoch(1),
+        Answer::Queued { id: id.clone(), position: 1, holder_count: 1 },
+    );
+    core.handle_answer(at(20_000), number, epoch(1), granted(&id, 256, 0));
+    assert!(deadline_of(&effects(&mut core)).is_none());
+    core.handle_timeout(at(20_000));
+    let (number, _) = sends(&mut core).remove(0);
+    core.handle_answer(at(20_005), number, epoch(1), granted(&id, 256, 0));
+    assert_eq!(deadline_of(&effects(&mut core)), Some(at(20_000 + 9_900)));
+}
+
+#[test]
+fn an_answer_to_an_unknown_sending_confers_nothing() {
+    let mut core = core();
+    let (_, id) = acquire(&mut core, 1_000, T, options(0));
+    core.handle_answer(at(1_001), SendNumber(99), epoch(1), granted(&id, 256, 0));
+    assert!(effects(&mut core).is_empty());
+}
+
+#[test]
+fn what_an_old_epoch_denies_is_not_heard() {
+    let mut core = core();
+    let (number, id) = acquire(&mut core, 1_000, T, options(60_000));
+    core.handle_answer(at(1_001), number, epoch(7), Answer::Queued { id, position: 1, holder_count: 1 });
+    effects(&mut core);
+    core.handle_answer(at(1_002), number, epoch(6), held());
+    assert!(effects(&mut core).is_empty(), "a deposed leader's answer");
+    core.handle_answer(at(1_003), number, epoch(7), held());
+    assert!(matches!(effects(&mut core)[..], [.., Effect::Outcome(T, Outcome::Held { .. })]));
+}
+
+#[test]
+fn a_lease_is_renewed_in_time_and_counted_from_the_renewals_sending() {
+    let mut core = core();
+    let id = holding(&mut core, T);
+    assert!(core.poll_timeout().unwrap() <= at(1_010 + TTL / 3));
+    core.handle_timeout(at(4_400));
+    let (number, Ask::RenewMany { leases }) = sends(&mut core).remove(0) else { panic!("renews") };
+    assert_eq!(leases[0].token, Some(Token::from_raw(256)));
+    let renewed = Answer::RenewedMany { renewed: vec![id], lost: Vec::new() };
+    core.handle_answer(at(6_000), number, epoch(1), renewed);
+    assert_eq!(deadline_of(&effects(&mut core)), Some(at(4_400 + 9_900)));
+}
+
+#[test]
+fn a_thousand_leases_are_renewed_by_one_message() {
+    let mut core = core();
+    for number in 0..1_500 {
+        holding(&mut core, Handle(number));
+    }
+    core.handle_timeout(at(4_400));
+    let counts: Vec<_> = sends(&mut core)
+        .iter()
+        .map(|(_, ask)| match ask {
+            Ask::RenewMany { leases } => leases.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(counts, [1_000, 500]);
+}
+
+#[test]
+fn a_lease_is_lost_at_its_own_deadline_and_then_released() {
+    let mut core = core();
+    holding(&mut core, T);
+    let lost = loop {
+        let now = core.poll_timeout().unwrap();
+        core.handle_timeout(now);
+        let effects = effects(&mut core);
+        if effects.iter().any(|effect| matches!(effect, Effect::Lost(T, LostReason::Unreachable))) {
+            break now;
+        }
+    };
+    assert_eq!(lost, at(1_000 + 9_900), "not a renewal later");
+    core.handle_timeout(lost + Duration::from_millis(1));
+    assert!(matches!(sends(&mut core)[..], [] | [(_, Ask::Release { .. }), ..]));
+}
+
+#[test]
+fn a_lease_that_the_coordinator_ended_is_lost_at_once_and_an_unknown_one_is_not() {
+    let mut core = core();
+    let id = holding(&mut core, T);
+    core.handle_timeout(at(4_400));
+    let (number, _) = sends(&mut core).remove(0);
+    let answer = |why| Answer::RenewedMany { renewed: Vec::new(), lost: vec![(id.clone(), why)] };
+    core.handle_answer(at(4_410), number, epoch(1), answer(Told::Unknown));
+    assert!(!effects(&mut core).iter().any(|effect| matches!(effect, Effect::Lost(..))));
+    core.handle_timeout(at(5_500));
+    let (number, _) = sends(&mut core).remove(0);
+    core.handle_answer(at(5_510), number, epoch(1), answer(Told::Revoked));
+    assert!(effects(&mut core).iter().any(|effect| matches!(effect, Effect::Lost(T, LostReason::Revoked))));
+}
+
+#[test]
+fn what_is_given_up_is_released_until_that_is_answered() {
+    let mut core = core();
+    let (number, id) = acquire(&mut core, 1_000, T, options(60_000));
+    core.release(at(1_100), T, Duration::ZERO);
+    assert!(matches!(&sends(&mut core)[..], [(_, Ask::Release { lease, .. })] if lease.id == id));
+    // The grant was on its way; nobody wants it any more, and the release goes on.
+    core.handle_answer(at(1_200), number, epoch(1), granted(&id, 256, 0));
+    assert!(deadline_of(&effects(&mut core)).is_none());
+    core.handle_timeout(at(2_500));
+    let (number, Ask::Release { .. }) = sends(&mut core).remove(0) else { panic!("releases again") };
+    core.handle_answer(at(2_510), number, epoch(1), refused(Code::NotHolder));
+    assert!(core.is_empty());
+}
+
+#[test]
+fn a_release_is_repeated_until_the_lease_has_ended_by_itself() {
+    let mut core = core();
+    holding(&mut core, T);
+    core.release(at(2_000), T, Duration::ZERO);
+    let mut releases = 0;
+    while let Some(next) = core.poll_timeout() {
+        core.handle_timeout(next);
+        releases += sends(&mut core).len();
+    }
+    assert!(releases >= 3, "{releases}");
+    assert!(core.is_empty());
+}
+
+#[test]
+fn a_new_leader_hears_of_everything_at_once() {
+    let mut core = core();
+    holding(&mut core, T);
+    let (number, id) = acquire(&mut core, 1_100, Handle(2), options(60_000));
+    core.handle_answer(at(1_110), number, epoch(1), Answer::Queued { id, position: 1, holder_count: 1 });
+    effects(&mut core);
+    core.handle_new_leader(at(1_200));
+    core.handle_timeout(at(1_300));
+    let asks: Vec<_> = sends(&mut core).into_iter().map(|(_, ask)| ask).collect();
+    assert!(asks.iter().any(|ask| matches!(ask, Ask::RenewMany { .. })), "{asks:?}");
+    assert!(asks.iter().any(|ask| matches!(ask, Ask::Acquire(_))), "{asks:?}");
+}
+
+#[test]
+fn nobody_there_is_told_when_the_patience_is_over() {
+    let mut core = core();
+    let (mut number, _) = acquire(&mut core, 1_000, T, options(60_000));
+    let mut now = at(1_000);
+    loop {
+        core.handle_nobody(now, number);
+        now = core.poll_timeout().unwrap();
+        core.handle_timeout(now);
+        let effects = effects(&mut core);
+        if effects.iter().any(|effect| matches!(effect, Effect::Outcome(T, Outcome::NoCoordinator))) {
+            break;
+        }
+        let send = effects.iter().find_map(|effect| match effect {
+            Effect::Send { number, .. } => Some(*number),
+            _ => None,
+        });
+        number = send.expect("asks again");
+    }
+    assert_eq!(now, at(6_000));
+}
+
+#[test]
+fn a_passing_refusal_is_tried_again_and_a_lasting_one_is_told() {
+    let mut core = core();
+    let (number, _) = acquire(&mut core, 1_000, T, options(0));
+    core.handle_answer(at(1_010), number, epoch(1), refused(Code::ShuttingDown));
+    core.handle_timeout(at(1_200));
+    let (number, _) = sends(&mut core).remove(0);
+    core.handle_answer(at(1_210), number, epoch(1), refused(Code::QueueFull));
+    assert!(matches!(effects(&mut core)[..], [.., Effect::Outcome(T, Outcome::Refused(_))]));
+}

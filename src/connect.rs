@@ -1,10 +1,14 @@
 //! Where NATS is wired in: a client and a coordinator, each on a connection of its own.
+//!
+//! The client and the coordinator know ports only; the ports on NATS know neither.
 
 use std::time::Duration;
 
-use super::{BucketConfig, ConnectError, ConnectOptions, NatsStore, NatsTransport, connect};
 use crate::client::{Client, ClientOptions, default_owner};
 use crate::clock::{Clock as _, SystemClock};
+use crate::nats::{
+    BucketConfig, ConnectError, ConnectOptions, Connection, NatsClient, NatsStore, NatsTransport, connect,
+};
 use crate::service::{Config, Coordinator, StartError};
 use crate::store::StoreError;
 use crate::transport::{SharedTransport, TransportError};
@@ -68,8 +72,8 @@ impl Client {
     ///
     /// # Errors
     /// The subscriptions could not be made.
-    pub async fn new(nats: async_nats::Client, client: ClientOptions) -> Result<Self, ClientError> {
-        let transport = NatsTransport::new(super::Connection::from(nats));
+    pub async fn new(nats: NatsClient, client: ClientOptions) -> Result<Self, ClientError> {
+        let transport = NatsTransport::new(Connection::from(nats));
         Ok(Self::over(SharedTransport::new(transport), client).await?)
     }
 }
