@@ -7,6 +7,8 @@
 )]
 
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod properties;
