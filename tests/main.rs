@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod properties;

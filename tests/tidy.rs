@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("service", &["types", "engine", "clock", "wire", "store", "transport"]),
     ("client", &["types", "engine", "clock", "wire", "store", "transport", "service"]),
     ("connect", &["types", "clock", "wire", "store", "transport", "nats", "service", "client"]),
+    ("blocking", &["types", "engine", "clock", "nats", "service", "client", "connect"]),
     (
         "cli",
         &["types", "engine", "clock", "wire", "store", "transport", "nats", "service", "client", "connect"],

@@ -154,7 +154,7 @@ impl<'a> Call<'a> {
 /// True for an answer that a newer leader may contradict.
 pub(super) const fn is_negative(answer: &Answer) -> bool {
     match answer {
-        Answer::Held(_) | Answer::Timeout { .. } => true,
+        Answer::Held(_) | Answer::Timeout { .. } | Answer::Free => true,
         Answer::RenewedMany { lost, .. } => !lost.is_empty(),
         Answer::Error(refused) => matches!(refused.code, Some(Code::NotHolder | Code::Finished)),
         _ => false,

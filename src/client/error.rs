@@ -1,5 +1,6 @@
 //! What can go wrong between a client and its coordinator.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -62,7 +63,7 @@ impl CallError {
 #[non_exhaustive]
 pub enum AcquireError {
     /// Others hold the lock. Not a failure, but an answer.
-    #[error("the lock is held by others")]
+    #[error("{0}")]
     Held(Contended),
     /// The coordinator refused: typed, and as it came.
     #[error("{}", .0.message)]
@@ -110,10 +111,45 @@ pub struct Contended {
     pub reply: Bytes,
 }
 
+/// ``the lock is held by `worker-7` and 2 others, for another 12 s``.
+impl fmt::Display for Contended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(holder) = self.view.holders.first() else {
+            return write!(f, "the lock goes to others: {} are before this one", self.view.waiter_count);
+        };
+        write!(f, "the lock is held by `{}`", holder.owner)?;
+        match self.view.holder_count.saturating_sub(1) {
+            0 => {}
+            1 => f.write_str(" and another one")?,
+            others => write!(f, " and {others} others")?,
+        }
+        match holder.expires_in {
+            Some(left) => write!(f, ", for another {:.1} s if it is not renewed", left.as_secs_f64()),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The lock was lost while something was done under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the lock was lost: {reason:?}")]
 pub struct Lost {
     /// Why.
     pub reason: LostReason,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{AcquireOptions, Client};
+
+    #[tokio::test]
+    async fn a_held_lock_is_told_with_its_holder() {
+        let client = Client::in_memory().await.unwrap();
+        let shared = || client.acquire_with("orders.42", AcquireOptions::new().shared());
+        let _guards = (shared().await.unwrap(), shared().await.unwrap());
+        let told = client.try_acquire("orders.42").await.unwrap_err().to_string();
+        let owner = &client.options().owner;
+        let begins = format!("the lock is held by `{owner}` and another one, for another ");
+        assert!(told.starts_with(&begins) && told.ends_with(" s if it is not renewed"), "{told}");
+    }
 }

@@ -234,3 +234,22 @@ impl Drop for LockGuard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::AcquireOptions;
+    use super::*;
+    use crate::clock::within;
+
+    #[tokio::test]
+    async fn a_lost_lock_can_be_released() {
+        let client = Client::in_memory().await.unwrap();
+        let options = AcquireOptions::new().ttl(Duration::from_secs(1));
+        let guard = client.acquire_with("orders.42", options).await.unwrap();
+        client.caller().admin_release(guard.name(), None).await.unwrap();
+        assert_eq!((guard.lost().await, guard.is_valid()), (LostReason::Revoked, false));
+        // At this moment the background task is giving it back by itself.
+        let released = within(&SystemClock, Duration::from_secs(5), guard.release()).await;
+        assert_eq!(released, Some(None), "it was not held any more");
+    }
+}

@@ -8,6 +8,7 @@ mod call;
 mod caller;
 pub mod core;
 mod driver;
+mod election;
 mod error;
 mod guard;
 mod link;
@@ -38,6 +39,7 @@ use self::driver::{Acquisition, Command, Conclusion};
 
 pub use self::caller::{Answered, Caller, Seen, Watched};
 pub use self::core::LostReason;
+pub use self::election::{Election, Leader, Leadership};
 pub use self::error::{AcquireError, CallError, Contended, Lost};
 pub use self::guard::{Lease, LockGuard};
 pub use self::options::{AcquireOptions, ClientOptions, OptionsError, Terms, default_owner};

@@ -17,13 +17,13 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// A client in the name of this process's user and host, on a connection of its own to a NATS server.
+    /// A client in the name of this process's user and host, on a connection of its own to a NATS server, or to
+    /// one of several that are separated by commas.
     ///
     /// # Errors
     /// No server answered, it refused, or it is too old.
     pub async fn connect(url: &str) -> Result<Self, ClientError> {
-        let options = ConnectOptions { urls: vec![url.to_owned()], ..ConnectOptions::default() };
-        Self::connect_with(&options, ClientOptions::new(default_owner())).await
+        Self::connect_with(&ConnectOptions::to(url), ClientOptions::new(default_owner())).await
     }
 
     /// A client on a connection of its own.

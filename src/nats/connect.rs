@@ -58,6 +58,13 @@ impl Default for ConnectOptions {
     }
 }
 
+impl ConnectOptions {
+    /// The defaults, for this server, or for several that are separated by commas.
+    pub fn to(urls: &str) -> Self {
+        Self { urls: urls.split(',').map(|url| url.trim().to_owned()).collect(), ..Self::default() }
+    }
+}
+
 /// Who connects.
 #[derive(Clone, Default)]
 pub enum Credentials {

@@ -176,7 +176,8 @@ impl Core {
             return;
         };
         let releasing = match entry {
-            Entry::Releasing(releasing) => releasing,
+            // It was lost, and is being given back already: whoever asks is told when that is answered.
+            Entry::Releasing(releasing) => Releasing { reports: true, ..releasing },
             Entry::Acquiring(acquiring) => self.give_up(now, acquiring),
             Entry::Held(held) => {
                 let lease = LeaseRef { id: held.id, token: Some(held.token) };

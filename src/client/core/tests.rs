@@ -276,3 +276,16 @@ fn a_passing_refusal_is_tried_again_and_a_lasting_one_is_told() {
     core.handle_answer(at(1_210), number, epoch(1), refused(Code::QueueFull));
     assert!(matches!(effects(&mut core)[..], [.., Effect::Outcome(T, Outcome::Refused(_))]));
 }
+
+/// Whoever releases a lock just after it was lost used to wait for ever: it was being given back already, and
+/// nobody was told of the end of that.
+#[test]
+fn a_release_of_what_was_just_lost_is_answered() {
+    let mut core = core();
+    holding(&mut core, T);
+    core.handle_timeout(at(1_000 + TTL));
+    core.release(at(1_000 + TTL), T, Duration::ZERO);
+    let (number, Ask::Release { .. }) = sends(&mut core).remove(0) else { panic!("releases") };
+    core.handle_answer(at(1_010 + TTL), number, epoch(1), refused(Code::NotHolder));
+    assert!(effects(&mut core).iter().any(|effect| matches!(effect, Effect::Released(T, None))));
+}
