@@ -7,6 +7,8 @@
 )]
 
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod support;
