@@ -190,6 +190,20 @@ async fn takes_back_what_it_gives_up(kind: Kind) {
     assert_eq!(puppet.hears().await, ["CANCELLED"], "{kind:?}");
 }
 
+async fn takes_back_a_repeat_that_still_travels(kind: Kind) {
+    let (_server, mut coordinator, mut puppet) = begin(kind).await;
+    puppet.told("hold contested 3000 0").await;
+    let first = coordinator.next("acquire").await;
+    coordinator.next("acquire").await;
+    // The lock may have become free before the repeat arrives, which is granted then.
+    let held =
+        json!({ "status": "held", "holders": [], "holder_count": 1, "waiter_count": 0, "epoch": EPOCH });
+    coordinator.answer(&first.reply, held).await;
+    assert_eq!(puppet.hears().await, ["FAILED", "NotAcquired", "held"], "{kind:?}");
+    let release = coordinator.next("release").await;
+    assert_eq!(release.body, json!({ "id": first.body["id"] }), "{kind:?}");
+}
+
 async fn says_that_nobody_leads(kind: Kind) {
     let server = NatsServer::start_bare("").await;
     let mut puppet = Puppet::start(kind, &server.url(), "puppet", "deserted").await;
@@ -217,5 +231,6 @@ in_both_languages!(
     is_not_talked_out_of_its_lock_by_a_deposed_leader,
     releases_until_it_is_answered,
     takes_back_what_it_gives_up,
+    takes_back_a_repeat_that_still_travels,
     says_that_nobody_leads,
 );

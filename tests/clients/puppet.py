@@ -33,6 +33,7 @@ class Puppet:
             case "cancel":
                 assert self.holding
                 self.holding.cancel()
+                await asyncio.wait({self.holding})
                 await self.locks.close()
                 say("CANCELLED")
             case "contend":
