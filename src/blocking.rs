@@ -38,6 +38,7 @@ use crate::clock::{SystemClock, within};
 use crate::connect;
 use crate::engine::message::LockView;
 use crate::nats::ConnectOptions;
+#[cfg(feature = "coordinator")]
 use crate::service::StartError;
 use crate::types::{LockName, Timestamp, Token};
 
@@ -55,6 +56,7 @@ pub enum ClientError {
     #[error(transparent)]
     Connect(#[from] connect::ClientError),
     /// The coordinator in memory could not begin.
+    #[cfg(feature = "coordinator")]
     #[error(transparent)]
     Start(#[from] StartError),
 }
@@ -87,10 +89,11 @@ impl Client {
         Self::open(async move { Ok(client::Client::connect_with(&options, client).await?) })
     }
 
-    /// A client of a coordinator of its own, in the memory of this process; see [`client::Client::in_memory`].
+    /// A client of a coordinator of its own, in the memory of this process; as `client::Client::in_memory`.
     ///
     /// # Errors
     /// The system gives no thread.
+    #[cfg(feature = "coordinator")]
     pub fn in_memory() -> Result<Self, ClientError> {
         Self::open(async { Ok(client::Client::in_memory().await?) })
     }

@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod live;
