@@ -90,7 +90,10 @@ impl Core {
             Answer::Granted(granted) => self.granted(now, handle, acquiring, sent, granted),
             Answer::Queued { position, holder_count, .. } => {
                 self.effects.push_back(Effect::Progress(handle, Progress { position, holder_count }));
-                acquiring.next_send = now + acquiring.pace.after_queued();
+                // A place with the leader before last is none with the last.
+                if sent >= acquiring.news_at {
+                    acquiring.next_send = now + acquiring.pace.after_queued();
+                }
                 self.put(handle, Entry::Acquiring(acquiring));
             }
             answer if is_passing(&answer) => {
@@ -103,12 +106,12 @@ impl Core {
                 self.put(handle, Entry::Acquiring(acquiring));
             }
             Answer::Held(view) => {
-                self.conclude(handle, acquiring, Outcome::Held { view, waited: Duration::ZERO })
+                self.conclude(now, handle, acquiring, Outcome::Held { view, waited: Duration::ZERO })
             }
             Answer::Timeout { view, waited } => {
-                self.conclude(handle, acquiring, Outcome::Held { view, waited })
+                self.conclude(now, handle, acquiring, Outcome::Held { view, waited })
             }
-            Answer::Error(refused) => self.conclude(handle, acquiring, Outcome::Refused(refused)),
+            Answer::Error(refused) => self.conclude(now, handle, acquiring, Outcome::Refused(refused)),
             other => {
                 tracing::warn!(?other, "no answer to acquire");
                 self.put(handle, Entry::Acquiring(acquiring));
@@ -116,9 +119,16 @@ impl Core {
         }
     }
 
-    fn conclude(&mut self, handle: Handle, acquiring: Acquiring, outcome: Outcome) {
-        self.forget(acquiring.numbers);
+    /// The acquisition has an outcome, and it is not a lease. Where another copy of the request may still travel,
+    /// it is taken back: it would be granted to nobody.
+    fn conclude(&mut self, now: Timestamp, handle: Handle, acquiring: Acquiring, outcome: Outcome) {
         self.effects.push_back(Effect::Outcome(handle, outcome));
+        if acquiring.numbers.len() > 1 {
+            let releasing = self.give_up(now, acquiring);
+            self.put(handle, Entry::Releasing(releasing));
+        } else {
+            self.forget(acquiring.numbers);
+        }
     }
 
     fn granted(

@@ -29,6 +29,14 @@ impl Entry {
         }
     }
 
+    /// A leader has taken over: do what is next by then.
+    pub(super) fn announce(&mut self, now: Timestamp, soon: Timestamp) {
+        if let Self::Acquiring(acquiring) = self {
+            acquiring.news_at = now;
+        }
+        self.hasten(soon);
+    }
+
     /// Do what is next by then.
     pub(super) fn hasten(&mut self, soon: Timestamp) {
         let next = match self {
@@ -55,6 +63,8 @@ pub(super) struct Acquiring {
     /// Whether the server has said that nobody listens.
     pub(super) nobody: bool,
     pub(super) next_send: Timestamp,
+    /// When a leader was last heard to take over: it does not know of what was sent before.
+    pub(super) news_at: Timestamp,
     pub(super) pace: Pace,
     pub(super) numbers: Vec<SendNumber>,
 }
@@ -70,6 +80,7 @@ impl Acquiring {
             heard: false,
             nobody: false,
             next_send: now,
+            news_at: now,
             pace,
             numbers: Vec::new(),
         }

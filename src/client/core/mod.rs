@@ -239,7 +239,7 @@ impl Core {
         for handle in handles {
             let soon = now + self.pace.at_once();
             if let Some(mut entry) = self.take(handle) {
-                entry.hasten(soon);
+                entry.announce(now, soon);
                 self.put(handle, entry);
             }
         }

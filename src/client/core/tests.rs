@@ -136,7 +136,7 @@ fn what_an_old_epoch_denies_is_not_heard() {
     core.handle_answer(at(1_002), number, epoch(6), held());
     assert!(effects(&mut core).is_empty(), "a deposed leader's answer");
     core.handle_answer(at(1_003), number, epoch(7), held());
-    assert!(matches!(effects(&mut core)[..], [.., Effect::Outcome(T, Outcome::Held { .. })]));
+    assert!(matches!(effects(&mut core)[..], [Effect::Outcome(T, Outcome::Held { .. }), ..]));
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_passing_refusal_is_tried_again_and_a_lasting_one_is_told() {
     core.handle_timeout(at(1_200));
     let (number, _) = sends(&mut core).remove(0);
     core.handle_answer(at(1_210), number, epoch(1), refused(Code::QueueFull));
-    assert!(matches!(effects(&mut core)[..], [.., Effect::Outcome(T, Outcome::Refused(_))]));
+    assert!(matches!(effects(&mut core)[..], [Effect::Outcome(T, Outcome::Refused(_)), ..]));
 }
 
 /// Whoever releases a lock just after it was lost used to wait for ever: it was being given back already, and
@@ -288,4 +288,28 @@ fn a_release_of_what_was_just_lost_is_answered() {
     let (number, Ask::Release { .. }) = sends(&mut core).remove(0) else { panic!("releases") };
     core.handle_answer(at(1_010 + TTL), number, epoch(1), refused(Code::NotHolder));
     assert!(effects(&mut core).iter().any(|effect| matches!(effect, Effect::Released(T, None))));
+}
+
+#[test]
+fn a_copy_that_still_travels_is_taken_back_when_the_answer_to_another_was_no() {
+    // Found by the protocol tests of the clients in other languages: the copy would be granted to nobody.
+    let mut core = core();
+    let (first, id) = acquire(&mut core, 1_000, T, options(0));
+    core.handle_timeout(at(2_000));
+    assert_eq!(sends(&mut core).len(), 1, "repeated");
+    core.handle_answer(at(2_100), first, epoch(1), held());
+    assert!(matches!(effects(&mut core)[..], [Effect::Outcome(T, Outcome::Held { .. }), ..]));
+    core.handle_timeout(at(2_100));
+    assert!(matches!(&sends(&mut core)[..], [(_, Ask::Release { lease, .. })] if lease.id == id));
+}
+
+#[test]
+fn a_late_place_in_the_old_leaders_queue_does_not_put_off_the_announcement_to_the_new_one() {
+    let mut core = core();
+    let (number, id) = acquire(&mut core, 1_000, T, options(60_000));
+    core.handle_new_leader(at(1_200));
+    core.handle_answer(at(1_210), number, epoch(1), Answer::Queued { id, position: 1, holder_count: 1 });
+    effects(&mut core);
+    core.handle_timeout(at(1_300));
+    assert!(matches!(sends(&mut core)[..], [(_, Ask::Acquire(_))]));
 }
