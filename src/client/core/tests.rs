@@ -289,3 +289,15 @@ fn a_release_of_what_was_just_lost_is_answered() {
     core.handle_answer(at(1_010 + TTL), number, epoch(1), refused(Code::NotHolder));
     assert!(effects(&mut core).iter().any(|effect| matches!(effect, Effect::Released(T, None))));
 }
+
+/// With a lease time of a day it used to be eight hours until a leader learnt of a waiter that had missed the
+/// takeover.
+#[test]
+fn a_waiter_repeats_soon_also_where_its_lease_time_is_long() {
+    let mut core = core();
+    let options = AcquireOptions::new().ttl(Duration::from_secs(86_400));
+    let (number, id) = acquire(&mut core, 1_000, T, options);
+    core.handle_answer(at(1_010), number, epoch(1), Answer::Queued { id, position: 1, holder_count: 1 });
+    effects(&mut core);
+    assert!(core.poll_timeout().unwrap() <= at(1_010) + REPEAT_EVERY_MAX);
+}
