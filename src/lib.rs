@@ -2,13 +2,17 @@
 
 #[cfg(feature = "blocking")]
 pub mod blocking;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod connect;
 pub mod docs;
 pub mod engine;
 pub mod nats;
+#[cfg(feature = "coordinator")]
 pub mod service;
+#[cfg(feature = "coordinator")]
 pub mod store;
 pub mod transport;
 pub mod types;

@@ -1,3 +1,5 @@
 //! The `natslock` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    natslock::cli::main()
+}

@@ -7,6 +7,8 @@
 )]
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod live;

@@ -356,3 +356,24 @@ fn the_rules_see_what_they_look_for() {
     let source = Source { path: PathBuf::from("x.rs"), code: text.clone(), text, tested_from: 4 };
     assert_eq!(functions(&source), [("long".to_owned(), 1, 3), ("next".to_owned(), 4, 1)]);
 }
+
+#[test]
+fn dependencies_build_with_the_rust_that_is_promised() {
+    let why =
+        "Cargo.toml promises a version of Rust; a dependency that needs a newer one breaks the promise.";
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version", "1", "--locked", "--offline"]);
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let number =
+        |version: &str| -> Vec<u32> { version.split('.').map(|part| part.parse().unwrap()).collect() };
+    let promised = number(env!("CARGO_PKG_RUST_VERSION"));
+    let packages = metadata["packages"].as_array().unwrap();
+    let newer = packages.iter().filter_map(|package| {
+        let needed = package["rust_version"].as_str()?;
+        (number(needed)[..2] > promised[..2])
+            .then(|| format!("{} needs Rust {needed}: take an older version of it", package["name"]))
+    });
+    judge(why, newer.collect());
+}

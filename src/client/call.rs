@@ -171,7 +171,7 @@ pub(super) const fn is_passing(answer: &Answer) -> bool {
 
 pub(super) fn refusal_as_error(answered: Answered) -> Result<Answered, CallError> {
     match answered.answer {
-        Answer::Error(refused) => Err(CallError::Refused(refused)),
+        Answer::Error(refused) => Err(CallError::Refused(refused, answered.raw)),
         _ => Ok(answered),
     }
 }

@@ -258,7 +258,7 @@ impl Driver {
             Outcome::Held { view, waited } => {
                 AcquireError::Held(Contended { view, waited, reply: reply.clone() })
             }
-            Outcome::Refused(refused) => AcquireError::Refused(refused),
+            Outcome::Refused(refused) => AcquireError::Refused(refused, reply.clone()),
             Outcome::NoCoordinator => {
                 AcquireError::NoCoordinator { namespace: self.options.namespace.to_string() }
             }

@@ -28,9 +28,9 @@ pub enum CallError {
         /// How long was waited.
         waited: Duration,
     },
-    /// The coordinator refused.
+    /// The coordinator refused: typed, and as it came.
     #[error("{}", .0.message)]
-    Refused(Refused),
+    Refused(Refused, Bytes),
     /// The name of a lock that is none.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -47,7 +47,7 @@ impl CallError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NoCoordinator { .. } | Self::NoAnswer { .. } => true,
-            Self::Refused(refused) => is_passing(refused),
+            Self::Refused(refused, _) => is_passing(refused),
             Self::Name(_) | Self::Transport(_) | Self::Protocol(_) => false,
         }
     }
@@ -65,9 +65,9 @@ pub enum AcquireError {
     /// Others hold the lock. Not a failure, but an answer.
     #[error("{0}")]
     Held(Contended),
-    /// The coordinator refused.
+    /// The coordinator refused: typed, and as it came.
     #[error("{}", .0.message)]
-    Refused(Refused),
+    Refused(Refused, Bytes),
     /// Nobody listens: no coordinator leads the namespace. Start one, or try again.
     #[error("no coordinator leads namespace `{namespace}`")]
     NoCoordinator {
@@ -90,7 +90,7 @@ impl AcquireError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Held(_) | Self::NoCoordinator { .. } | Self::NoAnswer => true,
-            Self::Refused(refused) => is_passing(refused),
+            Self::Refused(refused, _) => is_passing(refused),
             Self::Options(_) | Self::Closed => false,
         }
     }

@@ -21,11 +21,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot};
 
+#[cfg(feature = "coordinator")]
 use crate::clock::SystemClock;
 use crate::engine::message::LockView;
+#[cfg(feature = "coordinator")]
 use crate::service::{Config, Coordinator, StartError};
+#[cfg(feature = "coordinator")]
 use crate::store::MemoryStore;
-use crate::transport::{MemoryTransport, SharedTransport, TransportError};
+#[cfg(feature = "coordinator")]
+use crate::transport::MemoryTransport;
+use crate::transport::{SharedTransport, TransportError};
 use crate::types::{LockName, OwnerName};
 use crate::wire::reply::Answer;
 
@@ -70,6 +75,7 @@ pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
     handles: Arc<AtomicU64>,
     /// The coordinator of an in-memory client.
+    #[cfg(feature = "coordinator")]
     coordinator: Option<Arc<Coordinator>>,
 }
 
@@ -81,7 +87,14 @@ impl Client {
     pub async fn over(transport: SharedTransport, options: ClientOptions) -> Result<Self, TransportError> {
         let caller = Caller::new(transport.clone(), options).await?;
         let commands = driver::start(&transport, &caller).await?;
-        Ok(Self { caller, transport, commands, handles: Arc::default(), coordinator: None })
+        Ok(Self {
+            caller,
+            transport,
+            commands,
+            handles: Arc::default(),
+            #[cfg(feature = "coordinator")]
+            coordinator: None,
+        })
     }
 
     /// A client of a coordinator of its own, in the memory of this process: real leases, queues and tokens, for
@@ -89,6 +102,7 @@ impl Client {
     ///
     /// # Errors
     /// None that can be foreseen.
+    #[cfg(feature = "coordinator")]
     pub async fn in_memory() -> Result<Self, StartError> {
         let broker = MemoryTransport::new();
         let store = MemoryStore::new();
@@ -108,7 +122,11 @@ impl Client {
     pub async fn for_owner(&self, owner: OwnerName) -> Result<Self, TransportError> {
         let options = ClientOptions { owner, ..self.options().clone() };
         let client = Self::over(self.transport.clone(), options).await?;
-        Ok(Self { coordinator: self.coordinator.clone(), ..client })
+        Ok(Self {
+            #[cfg(feature = "coordinator")]
+            coordinator: self.coordinator.clone(),
+            ..client
+        })
     }
 
     /// In whose name it asks, and where.

@@ -41,8 +41,8 @@ impl ClientOptions {
 
 /// `<user>@<host>`, as the command line has it.
 pub fn default_owner() -> OwnerName {
-    let user =
-        std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_else(|_| "unknown".into());
+    let mut users = ["USER", "LOGNAME", "USERNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let user = users.find(|user| !user.is_empty()).unwrap_or_else(|| "unknown".into());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let encoded = OwnerName::encode(&format!("{user}@{host}"));
     // A host with a very long name: the user alone will do, and if not even that, a word.

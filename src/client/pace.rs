@@ -21,7 +21,7 @@ pub(super) struct Pace {
 impl Pace {
     /// `seed` makes the pauses of different clients differ.
     pub(super) const fn new(seed: u64, alive_every: Duration) -> Self {
-        Self { silence: SILENCE_MIN, alive_every, jitter: seed | 1 }
+        Self { silence: SILENCE_MIN, alive_every, jitter: seed }
     }
 
     /// Nothing has been heard since the last sending.
@@ -45,16 +45,13 @@ impl Pace {
 
     /// The pace of another request of the same client.
     pub(super) fn fork(&mut self, alive_every: Duration) -> Self {
-        self.step();
-        Self::new(self.jitter, alive_every)
+        let seed = self.step();
+        Self::new(seed, alive_every)
     }
 
     /// Some part of the span.
     pub(super) fn within(&mut self, span: Duration) -> Duration {
-        self.step();
-        // The lowest bits of a xorshift depend on few bits of the seed; the highest of a product on all.
-        let mixed = self.jitter.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 54;
-        span * u32::try_from(mixed).unwrap_or(0) / 1024
+        span * u32::try_from(self.step() % 1024).unwrap_or(0) / 1024
     }
 
     /// Between half the pause and all of it.
@@ -62,11 +59,12 @@ impl Pace {
         pause / 2 + self.within(pause / 2)
     }
 
-    /// A xorshift generator: good enough to keep clients apart.
-    const fn step(&mut self) {
-        self.jitter ^= self.jitter << 13;
-        self.jitter ^= self.jitter >> 7;
-        self.jitter ^= self.jitter << 17;
+    /// A splitmix generator: it keeps clients apart also where their seeds are alike.
+    const fn step(&mut self) -> u64 {
+        self.jitter = self.jitter.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.jitter ^ (self.jitter >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
     }
 }
 

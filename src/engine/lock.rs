@@ -236,7 +236,7 @@ impl<R: Clone> Lock<R> {
         if !tries.is_empty() {
             for key in tries {
                 let Some(waiter) = self.dismiss(&key, books) else { continue };
-                let view = self.view(books.now, super::view::LISTED, false);
+                let view = self.view(books.now, super::LISTED, false);
                 books.reply(waiter.reply, Reply::Held(view));
             }
             // Whoever stood behind them may fit now.

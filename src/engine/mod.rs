@@ -10,11 +10,11 @@
 //!         replies, grants, writes, batches, events, wishes to have the leadership confirmed
 //! ```
 //!
-//! The driver calls one `handle_*` function, then takes every output with [`Engine::poll_output`] and does it,
-//! in order; it calls [`Engine::handle_timeout`] when the time of [`Engine::poll_timeout`] has come. It decides
+//! The driver calls one `handle_*` function, then takes every output with `Engine::poll_output` and does it,
+//! in order; it calls `Engine::handle_timeout` when the time of `Engine::poll_timeout` has come. It decides
 //! nothing about locks itself.
 //!
-//! What holds (each has a name in [`invariants`], checked after every step of every test):
+//! What holds (each has a name in `engine::invariants`, checked after every step of every test):
 //!
 //! - **Store first, answer after** (S2): a waiter becomes a holder, and gets a token, only when the write that
 //!   says so is acknowledged (`commit.rs`).
@@ -24,187 +24,56 @@
 //! - **A refused write proves nothing**: the lock stands still until the leadership is confirmed and all that
 //!   was written before is known (S7, S8; `outcome.rs`).
 
+#[cfg(feature = "coordinator")]
 mod acquire;
+#[cfg(feature = "coordinator")]
 mod adopt;
+#[cfg(feature = "coordinator")]
 mod books;
+#[cfg(feature = "coordinator")]
 mod commit;
+#[cfg(feature = "coordinator")]
 mod deadlines;
+#[cfg(feature = "coordinator")]
 mod finished;
+#[cfg(feature = "coordinator")]
 mod holder;
+#[cfg(feature = "coordinator")]
 pub mod invariants;
+#[cfg(feature = "coordinator")]
 mod limits;
+#[cfg(feature = "coordinator")]
 mod lock;
 pub mod message;
+#[cfg(feature = "coordinator")]
 mod outcome;
+#[cfg(feature = "coordinator")]
 mod parked;
+#[cfg(feature = "coordinator")]
 mod plan;
+#[cfg(feature = "coordinator")]
 mod queue;
+#[cfg(feature = "coordinator")]
 mod release;
+#[cfg(feature = "coordinator")]
 mod renew;
+#[cfg(feature = "coordinator")]
+mod shard;
+#[cfg(feature = "coordinator")]
 mod takeaway;
+#[cfg(feature = "coordinator")]
 mod term;
+#[cfg(feature = "coordinator")]
 mod timeout;
+#[cfg(feature = "coordinator")]
 mod view;
 
-use std::collections::BTreeMap;
-
-use self::books::Books;
-use self::lock::Lock;
-use self::message::{Ask, Code, Now, Output, Refusal, Request};
-use self::parked::Parked;
-use self::takeaway::BatchFlight;
-use crate::types::{LockName, Revision, Timestamp};
-
+#[cfg(feature = "coordinator")]
 pub use self::limits::Limits;
+#[cfg(feature = "coordinator")]
+pub use self::shard::Engine;
+#[cfg(feature = "coordinator")]
 pub use self::term::Term;
-pub use self::view::LISTED;
 
-/// The locks of one shard during one term. `R` says where an answer goes.
-#[derive(Debug)]
-pub struct Engine<R> {
-    locks: BTreeMap<LockName, Lock<R>>,
-    books: Books<R>,
-    batch: Option<BatchFlight>,
-    parked: Vec<Parked<R>>,
-}
-
-impl<R: Clone> Engine<R> {
-    /// An engine that knows no lock yet: records come by [`Engine::handle_entry`].
-    pub fn new(limits: Limits, term: Term) -> Self {
-        Self { locks: BTreeMap::new(), books: Books::new(limits, term), batch: None, parked: Vec::new() }
-    }
-
-    /// The term that the engine serves.
-    pub const fn term(&self) -> &Term {
-        &self.books.term
-    }
-
-    /// What bounds it.
-    pub const fn limits(&self) -> &Limits {
-        &self.books.limits
-    }
-
-    /// The highest revision that the standing consumer has delivered.
-    pub const fn delivered(&self) -> Revision {
-        self.books.delivered
-    }
-
-    /// A request has arrived; `now` was read after that.
-    ///
-    /// While the leadership is not sure (S3) it is dropped without a word: the client repeats it.
-    pub fn handle(&mut self, now: Now, request: Request<R>) {
-        self.books.begin(now);
-        self.dispatch(request);
-        self.take_away();
-    }
-
-    /// The leader is sure of its leadership until `until`, which only ever rises.
-    pub fn extend(&mut self, now: Now, until: Timestamp) {
-        self.books.begin(now);
-        self.books.term.act_until = self.books.term.act_until.max(until);
-        self.books.acting = self.books.term.acts(now.boot);
-        if self.books.acting && std::mem::take(&mut self.books.lapsed) {
-            self.recover();
-        }
-        self.take_away();
-    }
-
-    /// The store went back in time or was replaced (S11): from now on nothing is granted, renewed or released.
-    pub fn quarantine(&mut self, reason: String) {
-        self.books.quarantine.get_or_insert(reason);
-    }
-
-    /// Why the shard is quarantined, if it is.
-    pub fn quarantined(&self) -> Option<&str> {
-        self.books.quarantine.as_deref()
-    }
-
-    /// Tells everybody who waits that this leader is leaving, so that they ask the next one at once.
-    pub fn handle_shutdown(&mut self, now: Now) {
-        self.books.begin(now);
-        let leaving = Refusal::new(
-            Code::ShuttingDown,
-            "the coordinator is shutting down; repeat the request with the same id to reach the next one",
-        )
-        .retry_after(std::time::Duration::from_millis(100));
-        for lock in self.locks.values_mut() {
-            let keys: Vec<_> = lock.queue.iter().map(|waiter| waiter.key).collect();
-            for key in keys {
-                if let Some(waiter) = lock.dismiss(&key, &mut self.books) {
-                    self.books.refuse(waiter.reply, leaving.clone());
-                }
-            }
-        }
-    }
-
-    /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<Output<R>> {
-        self.books.outputs.pop_front()
-    }
-
-    /// When [`Engine::handle_timeout`] wants to be called.
-    pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.books.deadlines.next()
-    }
-
-    fn dispatch(&mut self, request: Request<R>) {
-        if !self.books.acting {
-            return;
-        }
-        if let Some(reason) = &self.books.quarantine
-            && !matches!(request.ask, Ask::Check { .. } | Ask::List { .. })
-        {
-            let message = format!("the shard is quarantined until an operator recovers it: {reason}");
-            if let Some(to) = request.reply {
-                self.books.refuse_with(to, Code::Quarantined, message);
-            }
-            return;
-        }
-        if let Some(request) = self.park_if_unsure(request) {
-            self.carry_out(request);
-        }
-    }
-
-    fn carry_out(&mut self, request: Request<R>) {
-        let Request { owner, reply, ask } = request;
-        match (ask, reply) {
-            (Ask::Release { name, lease, keep }, reply) => self.release(owner, reply, name, lease, keep),
-            // Nobody would hear the answer, so nothing is done.
-            (_, None) => {}
-            (Ask::Acquire(acquire), Some(to)) => self.acquire(owner, to, acquire),
-            (Ask::Renew { name, lease }, Some(to)) => self.renew(&owner, to, &name, &lease),
-            (Ask::RenewMany { leases }, Some(to)) => self.renew_many(&owner, to, leases),
-            (Ask::Check { name, limit }, Some(to)) => self.check(to, &name, limit),
-            (Ask::List { prefix, limit, after }, Some(to)) => self.list(to, &prefix, limit, after.as_ref()),
-            (Ask::AdminRelease { name, reason }, Some(to)) => self.admin_release(to, &name, reason),
-        }
-    }
-
-    /// The leader is sure again after a time when it was not. It could not hear renewals meanwhile, so nobody
-    /// is expired for having been silent.
-    fn recover(&mut self) {
-        self.books.due.clear();
-        self.books.due.extend(self.locks.values().filter(|l| !l.admins.is_empty()).map(|l| l.name.clone()));
-        for lock in self.locks.values_mut() {
-            for index in 0..lock.holders.len() {
-                lock.holders[index].learnt = self.books.now.boot;
-                lock.watch_lease(index, &mut self.books);
-            }
-            let repeaters = lock.queue.iter().filter(|waiter| waiter.heard.is_some());
-            for key in repeaters.map(|waiter| waiter.key).collect::<Vec<_>>() {
-                if let Some(waiter) = lock.queue.get_mut(&key) {
-                    waiter.heard = Some(self.books.now.boot);
-                }
-                lock.watch_waiter(&key, &mut self.books);
-            }
-            lock.advance(&mut self.books);
-        }
-    }
-
-    /// Forgets a lock that nothing needs to be remembered of.
-    fn tidy(&mut self, name: &LockName) {
-        if self.locks.get(name).is_some_and(Lock::is_blank) {
-            self.locks.remove(name);
-        }
-    }
-}
+/// How many holders, waiters or locks are listed where the request does not say.
+pub const LISTED: usize = 100;

@@ -106,9 +106,13 @@ impl<R: Clone> Engine<R> {
     /// True where the token was made by a record that is newer than what is known of its lock: the standing
     /// consumer is beyond it and has not delivered it.
     fn is_skipped(&self, key: &IdHash, lease: &LeaseRef, name: &LockName) -> bool {
-        let known = self.locks.get(name).map_or(Revision::NONE, |lock| lock.stored);
-        let unknown = !self.books.ids.contains_key(key) && self.books.finished.get(key).is_none();
-        unknown && lease.token.is_some_and(|token| token.revision() > known)
+        let lock = self.locks.get(name);
+        let known = lock.map_or(Revision::NONE, |lock| lock.stored);
+        let place = lock.and_then(|lock| lock.place(key));
+        let held = matches!(place, Some(Place::Holding(_) | Place::Beginning));
+        !held
+            && self.books.finished.get(key).is_none()
+            && lease.token.is_some_and(|token| token.revision() > known)
     }
 
     fn key(&self, lease: &LeaseRef, owner: &OwnerName) -> IdHash {

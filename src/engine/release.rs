@@ -6,6 +6,7 @@ use super::Engine;
 use super::acquire::other_lock_refusal;
 use super::books::Books;
 use super::holder::Tenure;
+use super::limits::await_answer;
 use super::lock::{Lock, Place};
 use super::message::{Code, LeaseRef, LostReason, Reply};
 use crate::types::{IdHash, LeaseId, LockName, OwnerName};
@@ -86,7 +87,11 @@ impl<R: Clone> Lock<R> {
         }
         holder.settle(books);
         match &mut holder.tenure {
-            Tenure::Ending { answers } => answers.extend(to.map(|to| (to, lease.id))),
+            Tenure::Ending { answers } => {
+                if let Some(to) = to {
+                    await_answer(answers, (to, lease.id));
+                }
+            }
             Tenure::Kept { .. } => {
                 let held = holder.held(now);
                 books.released(to, lease.id, held);
@@ -108,8 +113,11 @@ impl<R: Clone> Lock<R> {
 
     /// Its write is on its way and cannot be called back; the next one ends it.
     fn cancel_beginning(&mut self, key: &IdHash, to: Option<R>, id: LeaseId) {
-        if let Some(begun) = self.flight_mut().and_then(|flight| flight.commit.beginning_mut(key)) {
-            begun.cancelled.get_or_insert_default().extend(to.map(|to| (to, id)));
+        let begun = self.flight_mut().and_then(|flight| flight.commit.beginning_mut(key));
+        if let Some(answers) = begun.map(|begun| begun.cancelled.get_or_insert_default())
+            && let Some(to) = to
+        {
+            await_answer(answers, (to, id));
         }
     }
 

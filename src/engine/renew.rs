@@ -76,6 +76,8 @@ impl<R: Clone> Engine<R> {
                 holder.confer(now);
                 Renewal::Renewed(holder.ttl, holder.ttl.get())
             }
+            // Who names a token speaks of a lease, not of a place in the queue.
+            Some(Place::Waiting) if lease.token.is_some() => Renewal::Mistaken,
             Some(Place::Waiting) => {
                 let Some(waiter) = lock.queue.get_mut(key) else { return Renewal::Silent };
                 waiter.heard = Some(now);

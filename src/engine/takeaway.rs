@@ -5,7 +5,7 @@ use super::Engine;
 use super::commit::End;
 use super::deadlines::Alarm;
 use super::holder::{Delivery, Tenure};
-use super::limits::BATCH_LOCKS_MAX;
+use super::limits::{BATCH_LOCKS_MAX, await_answer};
 use super::lock::{Lock, Phase};
 use super::message::{Code, GrantNumber, GuardedBatch, LockWrite, Now, Output};
 use crate::types::{IdHash, LockName, Timestamp};
@@ -44,7 +44,7 @@ impl<R: Clone> Engine<R> {
             self.books.refuse_with(to, Code::NotHolder, format!("nobody holds lock {name}"));
             return;
         };
-        lock.admins.push((to, reason));
+        await_answer(&mut lock.admins, (to, reason));
         self.books.due.insert(name.clone());
     }
 

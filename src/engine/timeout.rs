@@ -103,7 +103,7 @@ impl<R: Clone> Lock<R> {
             if self.flight().is_some_and(|flight| flight.doubtful) && self.holders.is_empty() {
                 books.refuse(waiter.reply, in_doubt_refusal());
             } else {
-                let view = self.view(books.now, super::view::LISTED, false);
+                let view = self.view(books.now, super::LISTED, false);
                 let waited = now.since(waiter.received);
                 books.reply(waiter.reply, Reply::Timeout { view, waited });
             }

@@ -5,8 +5,6 @@ use super::lock::Lock;
 use super::message::{HolderView, LockView, Now, Reply, WaiterView};
 use crate::types::{LockName, Mode};
 
-/// How many holders and waiters are listed where the request does not say.
-pub const LISTED: usize = 100;
 /// How many bytes of a reply its lists may fill: a reply is at most 512 KiB.
 const LIST_BYTES_MAX: usize = 400 * 1024;
 /// What one holder, waiter or lock costs beside its texts, at most.
@@ -103,7 +101,7 @@ impl<R: Clone> Engine<R> {
                 break;
             }
             budget = budget.saturating_sub(name.as_str().len() + ROW_BYTES);
-            locks.push((name.clone(), lock.view_within(self.books.now, LISTED, true, &mut budget)));
+            locks.push((name.clone(), lock.view_within(self.books.now, super::LISTED, true, &mut budget)));
         }
         self.books.reply(to, Reply::List { locks, next });
     }

@@ -5,9 +5,10 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, ConnectErrorKind, Event, ServerAddr, ServerError};
 
-use super::denials::Denials;
+use super::denials::{Action, Denial, Denials};
 use super::version::ServerVersion;
 use crate::clock::{Clock as _, SystemClock, within};
 use crate::transport::SUBSCRIPTION_MESSAGES_MAX;
@@ -190,6 +191,21 @@ impl Connection {
     pub async fn close(&self) {
         // Both fail only where the connection is closed already.
         let _ = self.client.drain().await;
+    }
+
+    /// Waits until the server refuses to let this connection publish to a subject that `concerns` the caller;
+    /// for ever where it does not.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn denied(&self, concerns: impl Fn(&str) -> bool) -> Denial {
+        let published = |denial: &Denial| denial.action == Action::Publish && concerns(&denial.subject);
+        self.denials().wait(0, published).await
+    }
+
+    /// False while the connection is cut off.
+    pub fn is_connected(&self) -> bool {
+        self.client().connection_state() == State::Connected
     }
 }
 

@@ -75,6 +75,7 @@ impl Denials {
         self.seen.borrow().count
     }
 
+    #[cfg(feature = "coordinator")]
     /// The first one after the mark that `concerns` the caller.
     pub(super) fn since(&self, mark: u64, concerns: impl Fn(&Denial) -> bool) -> Option<Denial> {
         self.seen.borrow().since(mark, &concerns)

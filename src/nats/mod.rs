@@ -4,23 +4,32 @@
 //! expect, was measured; the comments here give the reason for each departure from the library's ready-made
 //! ways.
 
+#[cfg(feature = "coordinator")]
 mod acks;
+#[cfg(feature = "coordinator")]
 mod answer;
+#[cfg(feature = "coordinator")]
 mod api;
+#[cfg(feature = "coordinator")]
 mod bucket;
 mod connect;
 mod denials;
+#[cfg(feature = "coordinator")]
 mod follow;
+#[cfg(feature = "coordinator")]
 mod record;
+#[cfg(feature = "coordinator")]
 mod store;
 mod transport;
 mod version;
 
 /// The client of the library, for applications that have a connection already.
 pub use async_nats::Client as NatsClient;
+#[cfg(feature = "coordinator")]
 pub use bucket::BucketConfig;
 pub use connect::{ConnectError, ConnectOptions, Connection, Credentials, Tls, connect};
 pub use denials::{Action, Denial, Denials};
+#[cfg(feature = "coordinator")]
 pub use store::NatsStore;
 pub use transport::NatsTransport;
 pub use version::{ServerVersion, VersionError};

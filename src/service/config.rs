@@ -45,6 +45,32 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The same for another namespace.
+    #[must_use]
+    pub fn namespace(self, namespace: Namespace) -> Self {
+        Self { namespace, ..self }
+    }
+
+    /// The same with another leadership lease, 1 s to 60 s.
+    #[must_use]
+    pub fn leader_lease(self, leader_lease: Duration) -> Self {
+        Self { leader_lease, ..self }
+    }
+
+    /// The same with another prefix of reply subjects.
+    #[must_use]
+    pub fn reply_prefix(self, reply_prefix: ReplyPrefix) -> Self {
+        Self { reply_prefix, ..self }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+}
+
 /// How often the leader sends a sign of life to other coordinators.
 pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_millis(250);
 /// After how long a silence of the leader another coordinator takes over.

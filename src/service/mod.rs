@@ -17,15 +17,16 @@ use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 use crate::transport::{Transport, TransportError};
 use crate::types::Epoch;
+use crate::wire::record::HOLDERS_MAX;
 
 use self::shard::{Command, Shard};
 
 pub use self::config::Config;
 
 /// The shortest leadership lease that is allowed.
-const LEADER_LEASE_MIN: Duration = Duration::from_secs(1);
+pub const LEADER_LEASE_MIN: Duration = Duration::from_secs(1);
 /// The longest.
-const LEADER_LEASE_MAX: Duration = Duration::from_secs(60);
+pub const LEADER_LEASE_MAX: Duration = Duration::from_secs(60);
 
 /// What a coordinator is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,12 @@ pub enum StartError {
     LeaderLease {
         /// What was given.
         given: Duration,
+    },
+    /// A limit of holders that a record cannot keep.
+    #[error("a lock has at most {HOLDERS_MAX} holders, {given} are allowed by the limits")]
+    Holders {
+        /// What was given.
+        given: usize,
     },
     /// The store does not answer or refuses.
     #[error(transparent)]
@@ -91,6 +98,10 @@ impl Coordinator {
     ) -> Result<Self, StartError> {
         if !(LEADER_LEASE_MIN..=LEADER_LEASE_MAX).contains(&config.leader_lease) {
             return Err(StartError::LeaderLease { given: config.leader_lease });
+        }
+        let given = config.limits.holders_per_lock_max;
+        if given > HOLDERS_MAX {
+            return Err(StartError::Holders { given });
         }
         let identity = store.identity().await?;
         let (commands, inbox) = mpsc::channel(1);

@@ -23,6 +23,7 @@ impl Revision {
         self.0
     }
 
+    #[cfg(feature = "coordinator")]
     /// The revision `count` writes before this one, in a batch whose writes have consecutive sequences.
     pub(crate) const fn back(self, count: u64) -> Self {
         Self(self.0 - count)

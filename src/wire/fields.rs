@@ -56,6 +56,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[cfg(feature = "coordinator")]
     /// Bytes.
     pub(super) fn bytes(&self, name: &str) -> Result<Option<&[u8]>, DecodeError> {
         match self.get(name) {

@@ -52,9 +52,11 @@ pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
+#[cfg(feature = "coordinator")]
 /// Bytes that MessagePack stores as bytes and not as a list of numbers.
 pub(super) struct Binary<'a>(pub(super) &'a [u8]);
 
+#[cfg(feature = "coordinator")]
 impl Serialize for Binary<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(self.0)

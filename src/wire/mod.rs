@@ -19,10 +19,12 @@ pub mod bucket;
 pub mod event;
 mod fields;
 pub mod format;
+#[cfg(feature = "coordinator")]
 pub mod heartbeat;
 pub mod inbox;
 pub mod info;
 mod mode;
+#[cfg(feature = "coordinator")]
 pub mod record;
 pub mod reply;
 pub mod request;

@@ -7,6 +7,7 @@ mod contention;
 mod costs;
 mod crash;
 mod guards;
+mod scripts;
 mod store_contract;
 mod transport;
 

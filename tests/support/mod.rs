@@ -9,7 +9,7 @@ pub(crate) mod service;
 pub(crate) mod world;
 
 pub(crate) use cluster::NatsCluster;
-pub(crate) use server::NatsServer;
+pub(crate) use server::{Folder, NatsServer, binary};
 
 use std::time::Duration;
 

@@ -133,7 +133,7 @@ impl NatsServer {
 }
 
 /// The server's program: what `NATS_SERVER_BIN` names, or what `nats/install` finds or gets.
-fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(path) = std::env::var_os("NATS_SERVER_BIN") {
@@ -157,10 +157,10 @@ fn read_ports(folder: &Path) -> Option<u16> {
 
 /// A temporary folder that goes with its value.
 #[derive(Debug)]
-pub(crate) struct Folder(pub(super) PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("natslock-test-{}-{number}", std::process::id()));

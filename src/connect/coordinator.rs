@@ -1,17 +1,14 @@
-//! Where NATS is wired in: a client and a coordinator, each on a connection of its own.
-//!
-//! The client and the coordinator know ports only; the ports on NATS know neither.
+//! A coordinator on NATS.
 
 use std::time::Duration;
 
-use crate::client::{Client, ClientOptions, default_owner};
 use crate::clock::{Clock as _, SystemClock};
 use crate::nats::{
-    BucketConfig, ConnectError, ConnectOptions, Connection, NatsClient, NatsStore, NatsTransport, connect,
+    BucketConfig, ConnectError, ConnectOptions, Connection, NatsStore, NatsTransport, connect,
 };
 use crate::service::{Config, Coordinator, StartError};
 use crate::store::StoreError;
-use crate::transport::{SharedTransport, TransportError};
+use crate::transport::TransportError;
 use crate::types::Revision;
 use crate::wire::subject::SubjectSpace;
 
@@ -20,18 +17,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Revisions of a new bucket begin at this many for each millisecond since 1970, so that tokens go on rising
 /// when a bucket is deleted and made again.
 const REVISIONS_PER_MS: u64 = 8;
-
-/// Why a client could not be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// There is no connection.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The connection does not carry messages.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-}
 
 /// Why a coordinator could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -46,36 +31,6 @@ pub enum ServeError {
     /// The coordinator could not begin.
     #[error(transparent)]
     Start(#[from] StartError),
-}
-
-impl Client {
-    /// A client in the name of this process's user and host, on a connection of its own to a NATS server, or to
-    /// one of several that are separated by commas.
-    ///
-    /// # Errors
-    /// No server answered, it refused, or it is too old.
-    pub async fn connect(url: &str) -> Result<Self, ClientError> {
-        Self::connect_with(&ConnectOptions::to(url), ClientOptions::new(default_owner())).await
-    }
-
-    /// A client on a connection of its own.
-    ///
-    /// # Errors
-    /// As [`Client::connect`].
-    pub async fn connect_with(options: &ConnectOptions, client: ClientOptions) -> Result<Self, ClientError> {
-        let connection = connect(options).await?;
-        Ok(Self::over(SharedTransport::new(NatsTransport::new(connection)), client).await?)
-    }
-
-    /// A client on a connection that the application has made. Its settings are the application's: with the
-    /// library's own a dead server is noticed only after minutes, see [`connect`].
-    ///
-    /// # Errors
-    /// The subscriptions could not be made.
-    pub async fn new(nats: NatsClient, client: ClientOptions) -> Result<Self, ClientError> {
-        let transport = NatsTransport::new(Connection::from(nats));
-        Ok(Self::over(SharedTransport::new(transport), client).await?)
-    }
 }
 
 impl Coordinator {
@@ -93,7 +48,8 @@ impl Coordinator {
         replicas: usize,
     ) -> Result<Self, ServeError> {
         let options = ConnectOptions { no_echo: true, ..options.clone() };
-        let connection = connect(&options).await?;
+        let mut complaint = Complaint::default();
+        let connection = patiently(&options, &mut complaint).await?;
         config.server_version = connection.client().server_info().version;
         let bucket = SubjectSpace::new(config.namespace.clone()).bucket(config.shard);
         let bucket = BucketConfig {
@@ -102,21 +58,68 @@ impl Coordinator {
             first_sequence: Revision::new(SystemClock::wall().0 * REVISIONS_PER_MS),
         };
         loop {
-            let error = match NatsStore::open(connection.clone(), bucket.clone()).await {
+            let error: ServeError = match NatsStore::open(connection.clone(), bucket.clone()).await {
                 Ok(store) => {
                     let transport = NatsTransport::new(connection.clone());
                     match Self::start(store, transport, SystemClock, config.clone()).await {
-                        Err(StartError::Store(error)) if error.is_retryable() => error,
-                        started => return Ok(started?),
+                        Ok(coordinator) => return Ok(coordinator),
+                        Err(error) => error.into(),
                     }
                 }
-                Err(error) => error,
+                Err(error) => error.into(),
             };
             if !options.keep_trying || !error.is_retryable() {
-                return Err(error.into());
+                return Err(error);
             }
-            tracing::warn!(%error, "waiting for JetStream");
+            complaint.log(&error, "waiting for JetStream");
             SystemClock.sleep_until(SystemClock::boot() + RETRY_AFTER).await;
+        }
+    }
+}
+
+impl ServeError {
+    /// True where waiting may mend it.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.is_retryable(),
+            Self::Store(error) | Self::Start(StartError::Store(error)) => error.is_retryable(),
+            Self::Start(StartError::Transport(error)) => matches!(error, TransportError::Unavailable(_)),
+            Self::Start(StartError::LeaderLease { .. } | StartError::Holders { .. }) => false,
+        }
+    }
+}
+
+/// Connects; with `keep_trying` it goes on for ever.
+async fn patiently(options: &ConnectOptions, complaint: &mut Complaint) -> Result<Connection, ConnectError> {
+    let once = ConnectOptions { keep_trying: false, ..options.clone() };
+    loop {
+        match connect(&once).await {
+            Err(error) if options.keep_trying && error.is_retryable() => {
+                complaint.log(&error, "waiting for NATS");
+                SystemClock.sleep_until(SystemClock::boot() + RETRY_AFTER).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Something that is tried for ever, and must not fill the log: it is told when it begins and when it changes,
+/// and then one line for each doubling.
+#[derive(Debug, Default)]
+struct Complaint {
+    error: String,
+    times: u64,
+}
+
+impl Complaint {
+    fn log(&mut self, error: &impl std::fmt::Display, what: &str) {
+        let error = error.to_string();
+        if error != self.error {
+            *self = Self { error, times: 0 };
+        }
+        self.times += 1;
+        if self.times.is_power_of_two() {
+            tracing::warn!(error = self.error, times = self.times, "{what}");
         }
     }
 }

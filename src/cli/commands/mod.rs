@@ -1,0 +1,12 @@
+//! The commands: one file each.
+
+pub(super) mod acquire;
+pub(super) mod admin;
+pub(super) mod check;
+pub(super) mod dev;
+pub(super) mod info;
+pub(super) mod list;
+pub(super) mod release;
+pub(super) mod renew;
+pub(super) mod serve;
+pub(super) mod watch;

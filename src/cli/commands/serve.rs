@@ -1,0 +1,151 @@
+//! `natslock serve`
+
+use std::time::Duration;
+
+use crate::cli::error::{CommandError, Kind};
+use crate::cli::logging::LogFormat;
+use crate::cli::session::{explain_connect, explain_transport};
+use crate::cli::signals::Signals;
+use crate::cli::{Context, duration};
+use crate::connect::ServeError;
+use crate::nats::{ConnectError, ConnectOptions};
+use crate::service::{Config, Coordinator, StartError, Status};
+use crate::store::StoreError;
+
+/// Run a coordinator: it waits for NATS and JetStream, leads or stands by, and resigns on SIGTERM
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Keep the locks on so many NATS servers, where the bucket has to be made
+    #[arg(
+        long,
+        env = "NATSLOCK_REPLICAS",
+        hide_env_values = true,
+        value_name = "N",
+        default_value = "1",
+        value_parser = ["1", "3", "5"]
+    )]
+    replicas: String,
+    /// Lead at most so long without a written sign of life; a successor waits it out before it expires anybody
+    #[arg(
+        long,
+        env = "NATSLOCK_LEADER_LEASE",
+        hide_env_values = true,
+        value_name = "TIME",
+        default_value = "12s",
+        value_parser = duration::leader_lease,
+        allow_hyphen_values = true
+    )]
+    leader_lease: Duration,
+    /// Split the namespace into so many shards: only 1 in this version
+    #[arg(
+        long,
+        env = "NATSLOCK_SHARDS",
+        hide_env_values = true,
+        value_name = "N",
+        default_value = "1",
+        value_parser = shards
+    )]
+    shards: u16,
+    /// Write the log so
+    #[arg(
+        long,
+        env = "NATSLOCK_LOG_FORMAT",
+        hide_env_values = true,
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(in crate::cli) log_format: LogFormat,
+}
+
+fn shards(typed: &str) -> Result<u16, String> {
+    match typed {
+        "1" => Ok(1),
+        _ => Err("this version has one shard a namespace: only 1".to_owned()),
+    }
+}
+
+pub(in crate::cli) async fn run(serve: Serve, context: &Context) -> Result<(), CommandError> {
+    let mut signals = Signals::listen()?;
+    let options = context.connect_options("serve").map_err(lasting)?;
+    let options = ConnectOptions { keep_trying: true, ..options };
+    tracing::info!(
+        namespace = context.global.namespace.as_str(),
+        replicas = serve.replicas,
+        leader_lease = ?serve.leader_lease,
+        shards = serve.shards,
+        "natslock {} begins",
+        env!("CARGO_PKG_VERSION"),
+    );
+    let config = config(context)?.leader_lease(serve.leader_lease);
+    // One of the possible values, all of which are numbers.
+    let replicas = serve.replicas.parse().unwrap_or(1);
+    let mut coordinator = tokio::select! {
+        started = Coordinator::connect(&options, config, replicas) => started.map_err(explain)?,
+        signal = signals.next() => {
+            tracing::info!(signal, "ending before anything began");
+            return Ok(());
+        }
+    };
+    tracing::info!("started: it leads whenever no other coordinator does");
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        () = stopped(&mut coordinator) => {
+            return Err(CommandError::new(Kind::Internal, "the coordinator has ended by itself"));
+        }
+    };
+    tracing::info!(signal, "resigning");
+    resign(coordinator, &mut signals).await?;
+    tracing::info!("resigned");
+    Ok(())
+}
+
+/// Waits until the coordinator ends by itself.
+pub(super) async fn stopped(coordinator: &mut Coordinator) {
+    while coordinator.changed().await != Status::Stopped {}
+}
+
+/// What the options say of any coordinator. Clients whose inboxes begin otherwise get no answers.
+pub(super) fn config(context: &Context) -> Result<Config, CommandError> {
+    let config = Config::default().namespace(context.global.namespace.clone());
+    let Some(prefix) = &context.global.access.inbox_prefix else { return Ok(config) };
+    let prefix = prefix.parse().map_err(|error| CommandError::new(Kind::Usage, format!("{error}")))?;
+    Ok(config.reply_prefix(prefix))
+}
+
+/// Lets a successor act at once. A second signal ends the process without that.
+pub(super) async fn resign(coordinator: Coordinator, signals: &mut Signals) -> Result<(), CommandError> {
+    tokio::select! {
+        () = coordinator.shutdown() => Ok(()),
+        signal = signals.next() => {
+            let message = format!("a second signal ({signal}): ended without having resigned");
+            Err(CommandError::new(Kind::Internal, message))
+        }
+    }
+}
+
+/// What waiting cannot mend.
+pub(super) fn explain(error: ServeError) -> CommandError {
+    match error {
+        ServeError::Connect(error @ ConnectError::BadOption(_)) => lasting(explain_connect(error)),
+        ServeError::Connect(error) => explain_connect(error),
+        ServeError::Store(error) | ServeError::Start(StartError::Store(error)) => explain_store(&error),
+        ServeError::Start(StartError::Transport(error)) => explain_transport(error),
+        ServeError::Start(error @ (StartError::LeaderLease { .. } | StartError::Holders { .. })) => {
+            CommandError::new(Kind::Usage, error.to_string())
+        }
+    }
+}
+
+fn explain_store(error: &StoreError) -> CommandError {
+    let message = error.to_string();
+    match error {
+        StoreError::Unavailable(_) => CommandError::new(Kind::NoServer, message),
+        StoreError::Refused(_) => CommandError::new(Kind::Unfit, message)
+            .hint("waiting cannot mend this: change it on the NATS server, or serve another --namespace"),
+    }
+}
+
+/// An option that cannot be used is found out late here, and ends the process as other lasting faults do.
+fn lasting(error: CommandError) -> CommandError {
+    CommandError::new(Kind::Unfit, error.message())
+}

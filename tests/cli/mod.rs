@@ -1,0 +1,23 @@
+//! The command line, run as people and scripts run it, against a real server and a real coordinator.
+//!
+//! What is printed is kept in `snapshots/`, with what differs from run to run taken out (see `redact`).
+
+mod acquire;
+mod admin;
+mod check;
+mod dev;
+mod help;
+mod info;
+mod list;
+mod program;
+mod redact;
+mod release;
+mod renew;
+mod serve;
+mod site;
+mod unreachable;
+mod usage;
+mod watch;
+
+use program::{Program, Ran, Running};
+use site::Site;
