@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::select_all;
 use natslock::client::{AcquireOptions, Client, LockGuard};
-use natslock::clock::SystemClock;
+use natslock::clock::{SystemClock, within};
 use natslock::nats::ConnectOptions;
 use natslock::service::{Config, Coordinator};
 use natslock::types::OwnerName;
@@ -36,7 +36,7 @@ async fn main() -> Result<()> {
         let coordinator = Coordinator::connect(&ConnectOptions::to(&url), Config::default(), 1).await?;
         services.push(Service { name, coordinator });
     }
-    let mut leading = leader(&mut services).await;
+    let mut leading = leader(&mut services).await?;
     println!("three services, each with a coordinator; the one in `{}` leads", services[leading].name);
 
     let alice = Client::connect(&url).await?.for_owner(OwnerName::encode("alice")?).await?;
@@ -50,7 +50,7 @@ async fn main() -> Result<()> {
         println!("\n`{}` is shut down, and its coordinator resigns", stopped.name);
         stopped.coordinator.shutdown().await;
         let since = SystemClock::boot();
-        leading = leader(&mut services).await;
+        leading = leader(&mut services).await?;
         let idle = SystemClock::boot().since(since).as_millis();
         println!("`{}` leads after {idle} ms", services[leading].name);
         renewed(&alice, &guard).await?;
@@ -67,10 +67,11 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Waits until one of them leads.
-async fn leader(services: &mut [Service]) -> usize {
-    let ready = services.iter_mut().map(|service| service.coordinator.ready().boxed());
-    select_all(ready).await.1
+/// Waits until one of them leads, and says which.
+async fn leader(services: &mut [Service]) -> Result<usize> {
+    let ready = select_all(services.iter_mut().map(|service| service.coordinator.ready().boxed()));
+    let led = within(&SystemClock, Duration::from_secs(10), ready).await;
+    Ok(led.ok_or("none of the services leads; does another coordinator, on this server?")?.1)
 }
 
 /// Waits until the new leader has heard from the holder; before that it cannot say when the lease would end.

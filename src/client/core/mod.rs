@@ -29,6 +29,10 @@ use crate::wire::reply::{Granted, Refused};
 
 use super::options::Terms;
 
+/// A waiter repeats its request at least that often, also where its lease time is long: a new leader that it has
+/// not heard of does not know it, and a grant may be lost.
+const REPEAT_EVERY_MAX: Duration = Duration::from_secs(10);
+
 /// Names one acquisition within a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle(pub u64);
@@ -158,7 +162,7 @@ impl Core {
 
     /// Begins to acquire a lock. The handle is the caller's, and is used once.
     pub fn acquire(&mut self, now: Timestamp, handle: Handle, name: LockName, terms: Terms) {
-        let pace = self.pace.fork(terms.ttl.get() / 3);
+        let pace = self.pace.fork((terms.ttl.get() / 3).min(REPEAT_EVERY_MAX));
         let acquiring = Acquiring::new(now, name, terms, self.config.patience, pace);
         self.put(handle, Entry::Acquiring(acquiring));
         self.handle_timeout(now);

@@ -313,3 +313,15 @@ fn a_late_place_in_the_old_leaders_queue_does_not_put_off_the_announcement_to_th
     core.handle_timeout(at(1_300));
     assert!(matches!(sends(&mut core)[..], [(_, Ask::Acquire(_))]));
 }
+
+/// With a lease time of a day it used to be eight hours until a leader learnt of a waiter that had missed the
+/// takeover.
+#[test]
+fn a_waiter_repeats_soon_also_where_its_lease_time_is_long() {
+    let mut core = core();
+    let options = AcquireOptions::new().ttl(Duration::from_secs(86_400));
+    let (number, id) = acquire(&mut core, 1_000, T, options);
+    core.handle_answer(at(1_010), number, epoch(1), Answer::Queued { id, position: 1, holder_count: 1 });
+    effects(&mut core);
+    assert!(core.poll_timeout().unwrap() <= at(1_010) + REPEAT_EVERY_MAX);
+}
