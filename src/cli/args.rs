@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
-use super::commands::{acquire, admin, check, dev, list, release, renew, serve, watch};
+use super::commands::{acquire, admin, check, dev, list, release, renew, run, serve, watch};
 use crate::engine::message::LeaseRef;
 use crate::types::{LeaseId, LockName, Namespace, OwnerName, Token};
 
@@ -53,6 +53,7 @@ pub(super) enum Command {
     Check(check::Check),
     List(list::List),
     Watch(watch::Watch),
+    Run(run::Run),
     /// Show who leads, the versions and the limits
     Info,
     #[command(subcommand)]

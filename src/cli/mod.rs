@@ -10,6 +10,7 @@ mod exit;
 mod logging;
 mod output;
 mod private_server;
+mod run;
 mod session;
 mod signals;
 mod text;
@@ -25,7 +26,7 @@ use self::again::Again;
 use self::args::{Command, CommandLine, Global};
 use self::commands::{acquire, admin, check, dev, info, list, release, renew, serve, watch};
 use self::error::{CommandError, Kind};
-use self::exit::Exit;
+use self::exit::{Codes, Exit};
 use self::logging::LogFormat;
 use self::output::Output;
 
@@ -39,11 +40,21 @@ struct Context {
 
 /// Runs the command of this process's command line.
 pub fn main() -> ExitCode {
+    let codes = codes();
     // A panic has told about itself.
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Exit::Internal).into()
+    catch_unwind(AssertUnwindSafe(|| run(codes))).unwrap_or_else(|_| Exit::Internal.code(codes)).into()
 }
 
-fn run() -> Exit {
+/// Which exit codes are asked for, also by a command line that makes no sense otherwise.
+fn codes() -> Codes {
+    let lenient = CommandLine::command().ignore_errors(true).try_get_matches();
+    match lenient.as_ref().ok().and_then(clap::ArgMatches::subcommand_name) {
+        Some("run") => Codes::Run,
+        _ => Codes::General,
+    }
+}
+
+fn run(codes: Codes) -> u8 {
     let command = CommandLine::command();
     let parsed = command.clone().try_get_matches().and_then(|matches| {
         let again = Again::new(&command, &matches);
@@ -51,17 +62,19 @@ fn run() -> Exit {
     });
     let (line, again) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return misunderstood(&error),
+        Err(error) => return misunderstood(&error, codes).code(codes),
     };
-    let output = Output { json: line.global.json };
+    // The standard output is for what `run` runs.
+    let output = Output { json: line.global.json && codes != Codes::Run };
     let context = Context { global: line.global, output, again };
     match carry_out(line.command, &context) {
-        Ok(()) => Exit::Done,
-        Err(error) => told(&error, output),
+        Ok(code) => code,
+        Err(error) => told(&error, output).code(codes),
     }
 }
 
-fn carry_out(command: Command, context: &Context) -> Result<(), CommandError> {
+/// Carries out a command, and returns its exit code.
+fn carry_out(command: Command, context: &Context) -> Result<u8, CommandError> {
     let (log_format, filter) = match &command {
         Command::Serve(serve) => (serve.log_format, "info,async_nats=warn"),
         Command::Dev(_) => (LogFormat::Text, "error,async_nats=off"),
@@ -76,6 +89,7 @@ fn carry_out(command: Command, context: &Context) -> Result<(), CommandError> {
     let runtime = runtime.map_err(|error| CommandError::internal("cannot start", error))?;
     let done = runtime.block_on(async {
         match command {
+            Command::Run(run) => return commands::run::run(run, context).await,
             Command::Serve(serve) => serve::run(serve, context).await,
             Command::Dev(dev) => dev::run(dev, context).await,
             Command::Acquire(acquire) => acquire::run(acquire, context).await,
@@ -87,6 +101,7 @@ fn carry_out(command: Command, context: &Context) -> Result<(), CommandError> {
             Command::Info => info::run(context).await,
             Command::Admin(admin) => admin::run(admin, context).await,
         }
+        .map(|()| Exit::Done.code(Codes::General))
     });
     // What still runs is not waited for.
     runtime.shutdown_background();
@@ -107,9 +122,9 @@ fn told(error: &CommandError, output: Output) -> Exit {
 }
 
 /// A command line that makes no sense, or one that asks for help.
-fn misunderstood(error: &clap::Error) -> Exit {
+fn misunderstood(error: &clap::Error, codes: Codes) -> Exit {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if !asked && wants_json() {
+    if !asked && codes != Codes::Run && wants_json() {
         let text = error.render().to_string();
         let what: Vec<&str> = text.lines().take_while(|line| !is_advice(line)).collect();
         let message = what.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");

@@ -9,7 +9,7 @@ use crate::cli::session::{Failure, Session};
 use crate::cli::signals::Signals;
 use crate::cli::waiting::WaitingLine;
 use crate::cli::{describe, duration, text};
-use crate::client::{AcquireError, AcquireOptions, Contended, Lease};
+use crate::client::{AcquireError, AcquireOptions, Contended, Lease, LockGuard};
 use crate::clock::{SystemClock, within};
 use crate::engine::message::LockView;
 use crate::types::{LeaseId, LockName, Note, Ttl, Wait};
@@ -23,7 +23,7 @@ const CANCEL_FOR: Duration = Duration::from_secs(2);
 pub(crate) struct Acquire {
     /// The lock: tokens with dots between them
     #[arg(value_parser = LockName::encode)]
-    name: LockName,
+    pub(super) name: LockName,
     /// Hold it so long unless it is renewed or released
     #[arg(
         long,
@@ -34,7 +34,7 @@ pub(crate) struct Acquire {
         value_parser = duration::ttl,
         allow_hyphen_values = true
     )]
-    ttl: Ttl,
+    pub(super) ttl: Ttl,
     /// Wait so long for it; 0 tries
     #[arg(
         long,
@@ -76,28 +76,23 @@ pub(crate) struct Acquire {
         value_parser = duration::keep,
         allow_hyphen_values = true
     )]
-    keep: Option<Duration>,
+    pub(super) keep: Option<Duration>,
 }
 
 /// What came of it.
 enum Outcome {
-    Granted(Lease),
+    Granted(LockGuard),
     Held(Contended),
     Interrupted,
 }
 
 pub(in crate::cli) async fn run(acquire: Acquire, context: &Context) -> Result<(), CommandError> {
-    let id = acquire.id.clone().unwrap_or_else(LeaseId::random);
-    let options = acquire.options(&id)?;
+    let (id, options) = acquire.options()?;
     let session = context.open("acquire").await?;
     let began = SystemClock::boot();
-    let outcome = wait(&session, &acquire.name, options, context).await;
-    let waited = SystemClock::boot().since(began);
-    let done = match outcome {
-        Ok(Outcome::Granted(lease)) if context.output.json => context.output.raw(&lease.reply),
-        Ok(Outcome::Granted(lease)) => acquire.granted(&lease, waited, context),
-        Ok(Outcome::Held(by)) => Err(acquire.refused(&by.view, waited, context).reply(by.reply)),
-        Ok(Outcome::Interrupted) => Err(cancelled(&session, &acquire.name, &id, waited, context).await),
+    let done = match acquire.attempt(&session, &id, options, context).await.map(LockGuard::leave) {
+        Ok(lease) if context.output.json => context.output.raw(&lease.reply),
+        Ok(lease) => acquire.granted(&lease, SystemClock::boot().since(began), context),
         Err(error) => Err(error),
     };
     session.close().await;
@@ -117,7 +112,7 @@ async fn wait(
     let acquired = async {
         let acquiring = session.client.acquire_reporting(&decoded, options, |progress| line.report(progress));
         match acquiring.await {
-            Ok(guard) => Ok(Outcome::Granted(guard.leave())),
+            Ok(guard) => Ok(Outcome::Granted(guard)),
             Err(AcquireError::Held(by)) => Ok(Outcome::Held(by)),
             Err(error) => Err(failure(error)),
         }
@@ -162,7 +157,9 @@ async fn cancelled(
 }
 
 impl Acquire {
-    fn options(&self, id: &LeaseId) -> Result<AcquireOptions, CommandError> {
+    /// What is asked for, and the id of the acquisition. Refused before a connection is made.
+    pub(super) fn options(&self) -> Result<(LeaseId, AcquireOptions), CommandError> {
+        let id = self.id.clone().unwrap_or_else(LeaseId::random);
         let mut options = AcquireOptions::new().id(id.clone()).ttl(self.ttl.get()).wait(self.wait.get());
         if let Some(capacity) = self.capacity {
             options = options.permits(self.permits.unwrap_or(1), capacity);
@@ -172,9 +169,26 @@ impl Acquire {
         if let Some(note) = &self.note {
             options = options.note(note.as_str());
         }
-        // Refused before a connection is made.
         let checked = options.clone().check();
-        checked.map(|_| options).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))
+        checked.map(|_| (id, options)).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))
+    }
+
+    /// Acquires it, or says why not.
+    pub(super) async fn attempt(
+        &self,
+        session: &Session<'_>,
+        id: &LeaseId,
+        options: AcquireOptions,
+        context: &Context,
+    ) -> Result<LockGuard, CommandError> {
+        let began = SystemClock::boot();
+        let outcome = wait(session, &self.name, options, context).await?;
+        let waited = SystemClock::boot().since(began);
+        match outcome {
+            Outcome::Granted(guard) => Ok(guard),
+            Outcome::Held(by) => Err(self.refused(&by.view, waited, context).reply(by.reply)),
+            Outcome::Interrupted => Err(cancelled(session, &self.name, id, waited, context).await),
+        }
     }
 
     fn granted(&self, lease: &Lease, waited: Duration, context: &Context) -> Result<(), CommandError> {

@@ -8,5 +8,6 @@ pub(super) mod info;
 pub(super) mod list;
 pub(super) mod release;
 pub(super) mod renew;
+pub(super) mod run;
 pub(super) mod serve;
 pub(super) mod watch;
