@@ -9,6 +9,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use async_nats::Client;
+use natslock::clock::{SystemClock, within};
 use natslock::nats::ConnectOptions;
 use natslock::service::{Config, Coordinator};
 use serde_json::{Value, json};
@@ -22,7 +23,8 @@ async fn main() -> Result<()> {
     };
     let connect = ConnectOptions { urls: vec![url.clone()], ..ConnectOptions::default() };
     let mut coordinator = Coordinator::connect(&connect, Config::default(), 1).await?;
-    coordinator.ready().await;
+    // Where another one leads already, that one answers.
+    let _ = within(&SystemClock, Duration::from_secs(3), coordinator.ready()).await;
 
     let nats = async_nats::connect(&url).await?;
     let mut released = nats.subscribe("natslock-event.default.released.orders.42").await?;
