@@ -48,6 +48,13 @@ pub enum Status {
     Stopped,
 }
 
+impl Status {
+    /// True where it leads.
+    pub const fn is_leading(&self) -> bool {
+        matches!(self, Self::Leading { .. })
+    }
+}
+
 /// Why a coordinator could not begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -115,12 +122,13 @@ impl Coordinator {
         self.status.borrow().clone()
     }
 
-    /// Waits until it leads and serves requests; `false` where it ends before that.
+    /// Waits until it leads and serves requests; `false` where it ends before that. While another coordinator
+    /// leads, that is for ever.
     ///
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn ready(&mut self) -> bool {
-        let leading = self.status.wait_for(|status| matches!(status, Status::Leading { .. })).await;
+        let leading = self.status.wait_for(Status::is_leading).await;
         leading.is_ok()
     }
 

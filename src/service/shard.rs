@@ -79,6 +79,8 @@ pub(super) struct Shard<S, T, C> {
     pub(super) terms: u64,
     pub(super) stopping: Option<(Timestamp, oneshot::Sender<()>)>,
     pub(super) over: bool,
+    /// Whether the leadership was sure when last looked at, for the log.
+    sure: bool,
 }
 
 impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
@@ -121,6 +123,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             terms: 0,
             stopping: None,
             over: false,
+            sure: false,
         })
     }
 
@@ -132,6 +135,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             if self.is_over(now.boot) {
                 break;
             }
+            self.note_sureness(now.boot);
             // What is due is done first, or a flood of other inputs could put it off for ever.
             let due = self.next_timeout().is_some_and(|at| at <= now.boot);
             let input = if due { Input::Time } else { self.next_input().await };
@@ -144,6 +148,18 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             // Nobody may be waiting for it any more.
             let _ = told.send(());
         }
+    }
+
+    /// An operator has to be able to tell why nobody is answered.
+    fn note_sureness(&mut self, now: Timestamp) {
+        let term = self.serving.as_ref().map(|serving| serving.engine.term());
+        let sure = term.is_some_and(|term| term.acts(now));
+        if self.sure && !sure && term.is_some() {
+            tracing::warn!("silent: no write of the leader's own record was acknowledged in time");
+        } else if !self.sure && sure && self.status.borrow().is_leading() {
+            tracing::info!("sure of the leadership again");
+        }
+        self.sure = sure;
     }
 
     fn is_over(&self, now: Timestamp) -> bool {

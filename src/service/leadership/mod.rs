@@ -60,7 +60,9 @@ pub(in crate::service) struct Leadership {
     short_terms: u32,
     /// The highest revision seen.
     highest: Revision,
-    quarantined: bool,
+    /// Why the store cannot be trusted, if it was found out that it cannot: for good, as far as this process is
+    /// concerned.
+    quarantined: Option<String>,
 }
 
 impl Leadership {
@@ -75,7 +77,7 @@ impl Leadership {
             terms: 0,
             short_terms: 0,
             highest: Revision::NONE,
-            quarantined: false,
+            quarantined: None,
         }
     }
 
@@ -156,7 +158,7 @@ impl Leadership {
     /// Gives the leadership back. The driver has dropped the engine: nothing is granted or renewed any more.
     pub(in crate::service) fn resign(&mut self, now: Timestamp) {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Leading(leading) if !self.quarantined => {
+            State::Leading(leading) if self.quarantined.is_none() => {
                 self.state = State::Resigning(leading);
                 self.write_lease_if_due(now);
             }
@@ -180,7 +182,7 @@ impl Leadership {
     }
 
     fn quarantine(&mut self, why: String) {
-        self.quarantined = true;
+        self.quarantined = Some(why.clone());
         self.actions.push_back(Action::Quarantine { why });
     }
 

@@ -137,6 +137,11 @@ impl Leadership {
         self.saw(lease);
         self.state = State::Leading(leading);
         self.actions.push_back(Action::Lead(term));
+        // A standby has not looked at the store since its start.
+        self.actions.push_back(Action::CheckIdentity);
+        if let Some(why) = self.quarantined.clone() {
+            self.quarantine(why);
+        }
         if went_back {
             self.quarantine(format!("its sequence went back to {epoch}, below what was seen before"));
         }

@@ -80,8 +80,8 @@ fn leading() -> (Leadership, Term) {
     leadership.handle_shard_read(at(990), Some(nothing()));
     takeover(&mut leadership);
     leadership.handle_takeover(at(1000), WriteOutcome::Acknowledged(Revision::new(101)));
-    match leadership.poll_action() {
-        Some(Action::Lead(term)) => (leadership, term),
+    match actions(&mut leadership).remove(0) {
+        Action::Lead(term) => (leadership, term),
         other => panic!("expected to lead, not {other:?}"),
     }
 }
@@ -142,7 +142,7 @@ fn a_resignation_writes_the_overlap_that_remains() {
     leadership.handle_shard_read(at(0), Some(left(5, 9, 10_000, true)));
     takeover(&mut leadership);
     leadership.handle_takeover(at(100), WriteOutcome::Acknowledged(Revision::new(21)));
-    leadership.poll_action();
+    actions(&mut leadership);
     leadership.resign(at(4100));
     let lease = lease_write(&mut leadership);
     assert!(lease.resigned);
@@ -300,7 +300,8 @@ fn a_store_that_went_back_in_time_is_quarantined() {
     takeover(&mut leadership);
     leadership.handle_takeover(at(10), WriteOutcome::Acknowledged(Revision::new(11)));
     let done = actions(&mut leadership);
-    assert!(matches!(done[..], [Action::Lead(_), Action::Quarantine { .. }]), "{done:?}");
+    let expected = matches!(done[..], [Action::Lead(_), Action::CheckIdentity, Action::Quarantine { .. }]);
+    assert!(expected, "{done:?}");
 
     let (mut leadership, _) = leading();
     leadership.handle_timeout(at(5000));
@@ -309,4 +310,21 @@ fn a_store_that_went_back_in_time_is_quarantined() {
     assert!(matches!(actions(&mut leadership)[..], [Action::CheckIdentity]));
     leadership.handle_identity(false);
     assert!(matches!(actions(&mut leadership)[..], [Action::Quarantine { .. }]));
+}
+
+#[test]
+fn a_store_that_was_replaced_stays_quarantined_in_the_next_term_too() {
+    let (mut leadership, _) = leading();
+    leadership.handle_identity(false);
+    leadership.handle_epoch_seen(at(2_000), Revision::new(200));
+    actions(&mut leadership);
+    leadership.handle_timeout(at(4_000));
+    leadership.handle_shard_read(at(4_010), Some(left(200, 201, 0, true)));
+    actions(&mut leadership);
+    leadership.handle_takeover(at(4_020), WriteOutcome::Acknowledged(Revision::new(211)));
+    let done = actions(&mut leadership);
+    assert!(
+        matches!(done[..], [Action::Lead(_), Action::CheckIdentity, Action::Quarantine { .. }]),
+        "{done:?}"
+    );
 }
