@@ -114,6 +114,11 @@ impl Transport for NatsTransport {
         })
     }
 
+    async fn flush(&self) {
+        // It fails only where the connection is closed for good.
+        let _ = self.connection().client().flush().await;
+    }
+
     fn new_inbox(&self) -> String {
         self.connection.client().new_inbox()
     }

@@ -83,7 +83,8 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
                 }
                 self.status.send_replace(Status::Quarantined { why });
             }
-            Action::Heartbeat { epoch } => self.outbox.heartbeat(self.me, epoch).await,
+            Action::Heartbeat { epoch } => self.outbox.heartbeat(self.me, epoch, false).await,
+            Action::Farewell { epoch } => self.outbox.heartbeat(self.me, epoch, true).await,
             Action::Over => self.over = true,
         }
     }

@@ -72,8 +72,8 @@ impl<T: Transport, C: Clock> Outbox<T, C> {
         self.send(self.subjects.leader_event(self.shard), None, event::encode_leader(leader, now.wall)).await;
     }
 
-    pub(super) async fn heartbeat(&self, coordinator: CoordinatorId, epoch: Epoch) {
-        let beat = Heartbeat { coordinator, epoch, shard: self.shard };
+    pub(super) async fn heartbeat(&self, coordinator: CoordinatorId, epoch: Epoch, resigned: bool) {
+        let beat = Heartbeat { coordinator, epoch, shard: self.shard, resigned };
         self.send(self.subjects.heartbeat(self.shard), None, beat.encode()).await;
     }
 

@@ -16,7 +16,7 @@ use super::config::Config;
 use super::io::{self, Done};
 use super::leadership::{Identity, Leadership};
 use super::outbox::{Outbox, ReplyTo};
-use crate::clock::Clock;
+use crate::clock::{Clock, within};
 use crate::engine::Engine;
 use crate::engine::message::{LockEntry, Now};
 use crate::store::{Delivery, Entry, Store};
@@ -24,6 +24,9 @@ use crate::transport::{Message, Transport, TransportError};
 use crate::types::{CoordinatorId, Key, Timestamp};
 use crate::wire::heartbeat::Heartbeat;
 use crate::wire::subject::SubjectSpace;
+
+/// How long the last messages may take to leave.
+const FLUSH_FOR: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What the owner of a coordinator may tell it.
 pub(super) enum Command {
@@ -143,6 +146,8 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             let now = self.clock.now();
             self.handle(now, input).await;
         }
+        // What was said last, the farewell of a leader above all, has to leave before the process ends.
+        within(&self.clock, FLUSH_FOR, self.transport.flush()).await;
         self.status.send_replace(Status::Stopped);
         if let Some((_, told)) = self.stopping.take() {
             // Nobody may be waiting for it any more.
@@ -304,7 +309,11 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     fn handle_heartbeat(&mut self, now: Now, message: &Message) {
         match Heartbeat::decode(&message.payload) {
             Ok(beat) if beat.shard == self.config.shard && beat.coordinator != self.me => {
-                self.leadership.handle_heartbeat(now.boot, beat.epoch);
+                if beat.resigned {
+                    self.leadership.handle_farewell();
+                } else {
+                    self.leadership.handle_heartbeat(now.boot, beat.epoch);
+                }
             }
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "not a sign of life"),

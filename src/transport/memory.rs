@@ -119,6 +119,9 @@ impl Transport for MemoryTransport {
         Ok(())
     }
 
+    /// A message has arrived before `publish` returns.
+    async fn flush(&self) {}
+
     fn new_inbox(&self) -> String {
         format!("_INBOX.{}.{}", self.connection, self.broker.next())
     }

@@ -74,6 +74,12 @@ pub trait Transport: Clone + Send + Sync + 'static {
         payload: Bytes,
     ) -> impl Future<Output = Result<(), TransportError>> + Send;
 
+    /// Waits until all that was published before has left this process; for ever while there is no connection.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    fn flush(&self) -> impl Future<Output = ()> + Send;
+
     /// A subject of this connection's own, for a subscription that nobody else can guess: it begins with the
     /// connection's inbox prefix, and no two calls return the same.
     fn new_inbox(&self) -> String;

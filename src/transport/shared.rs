@@ -39,6 +39,7 @@ trait Erased: Send + Sync {
         reply: Option<String>,
         payload: Bytes,
     ) -> BoxFuture<'_, Result<(), TransportError>>;
+    fn flush(&self) -> BoxFuture<'_, ()>;
     fn new_inbox(&self) -> String;
 }
 
@@ -59,6 +60,10 @@ impl<T: Transport> Erased for T {
         Transport::publish(self, subject, reply, payload).boxed()
     }
 
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Transport::flush(self).boxed()
+    }
+
     fn new_inbox(&self) -> String {
         Transport::new_inbox(self)
     }
@@ -76,6 +81,10 @@ impl Transport for SharedTransport {
         payload: Bytes,
     ) -> Result<(), TransportError> {
         self.0.publish(subject, reply, payload).await
+    }
+
+    async fn flush(&self) {
+        self.0.flush().await;
     }
 
     fn new_inbox(&self) -> String {

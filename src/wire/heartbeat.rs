@@ -17,6 +17,8 @@ pub struct Heartbeat {
     pub epoch: Epoch,
     /// Which shard.
     pub shard: ShardId,
+    /// True in the last one, after the leader has resigned: its successor need not wait for silence.
+    pub resigned: bool,
 }
 
 #[derive(Serialize)]
@@ -24,13 +26,15 @@ struct HeartbeatBody {
     coordinator: u64,
     epoch: u64,
     shard: u16,
+    resigned: bool,
 }
 
 impl Heartbeat {
     /// Encodes it.
     pub fn encode(&self) -> Bytes {
         let (coordinator, epoch, shard) = (self.coordinator.0, self.epoch.get(), self.shard.0);
-        format::encode(Format::MessagePack, &HeartbeatBody { coordinator, epoch, shard })
+        let resigned = self.resigned;
+        format::encode(Format::MessagePack, &HeartbeatBody { coordinator, epoch, shard, resigned })
     }
 
     /// Decodes one. Unknown fields are ignored.
@@ -43,6 +47,7 @@ impl Heartbeat {
             coordinator: CoordinatorId(fields.need_unsigned("coordinator")?),
             epoch: Epoch::new(Revision::new(fields.need_unsigned("epoch")?)),
             shard: ShardId(fields.need_number("shard")?),
+            resigned: fields.flag("resigned")?.unwrap_or(false),
         })
     }
 }
@@ -56,9 +61,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn heartbeats_round_trip(coordinator: u64, epoch in arbitrary::epoch(), shard: u16) {
+        fn heartbeats_round_trip(coordinator: u64, epoch in arbitrary::epoch(), shard: u16, resigned: bool) {
             let (coordinator, shard) = (CoordinatorId(coordinator), ShardId(shard));
-            let heartbeat = Heartbeat { coordinator, epoch, shard };
+            let heartbeat = Heartbeat { coordinator, epoch, shard, resigned };
             let body = heartbeat.encode();
             prop_assert_eq!(Heartbeat::decode(&body), Ok(heartbeat));
             for end in 0..body.len() {

@@ -15,6 +15,7 @@ mod release;
 mod renew;
 mod serve;
 mod site;
+mod takeover;
 mod unreachable;
 mod usage;
 mod watch;

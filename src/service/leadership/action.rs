@@ -42,6 +42,8 @@ pub(in crate::service) enum Action {
     CheckIdentity,
     /// Send a sign of life.
     Heartbeat { epoch: Epoch },
+    /// Tell the others that the resignation is written.
+    Farewell { epoch: Epoch },
     /// The resignation is written, or not needed.
     Over,
 }

@@ -114,7 +114,9 @@ impl Leadership {
             self.short_terms = 0;
         }
         if flight.record.resigned {
+            let epoch = leading.epoch;
             self.state = State::Over;
+            self.actions.push_back(Action::Farewell { epoch });
             self.actions.push_back(Action::Over);
             return;
         }

@@ -139,6 +139,13 @@ impl Leadership {
         }
     }
 
+    /// The leader has resigned: whoever stands by need not wait for silence.
+    pub(in crate::service) fn handle_farewell(&mut self) {
+        if let State::Watching { .. } = self.state {
+            self.read(false);
+        }
+    }
+
     /// The standing consumer has delivered an `epoch` record.
     pub(in crate::service) fn handle_epoch_seen(&mut self, now: Timestamp, revision: Revision) {
         if let State::Leading(leading) | State::Resigning(leading) = &self.state

@@ -107,6 +107,16 @@ fn a_leader_that_may_live_is_listened_for() {
 }
 
 #[test]
+fn a_leader_that_has_resigned_is_not_waited_for() {
+    let mut leadership = new();
+    leadership.handle_shard_read(at(0), Some(left(5, 9, T_L, false)));
+    leadership.handle_farewell();
+    assert!(matches!(actions(&mut leadership)[..], [Action::ReadShard]));
+    leadership.handle_shard_read(at(10), Some(left(5, 10, 0, true)));
+    takeover(&mut leadership);
+}
+
+#[test]
 fn a_lease_record_older_than_the_epoch_is_read_again() {
     // The answer about the lease came from a replica that has not seen the last takeover: it speaks of an
     // earlier leader, whose overlap may be shorter.
@@ -148,7 +158,7 @@ fn a_resignation_writes_the_overlap_that_remains() {
     assert!(lease.resigned);
     assert_eq!(lease.t_l, span(10_100 - 4000), "what the predecessors conferred is not forgotten");
     leadership.handle_lease_written(at(4110), WriteOutcome::Acknowledged(Revision::new(30)));
-    assert!(matches!(actions(&mut leadership)[..], [Action::Over]));
+    assert!(matches!(actions(&mut leadership)[..], [Action::Farewell { .. }, Action::Over]));
 }
 
 #[test]
