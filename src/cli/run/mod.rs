@@ -27,6 +27,9 @@ pub(super) use self::teller::Teller;
 /// How often is looked whether a group has ended that was told to. Not all its processes are our children.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// From this lease time on it does no harm that the jobs of a shell are told to end when natslock has died.
+const FAREWELL_FROM: Duration = Duration::from_secs(10);
+
 /// Watches over a command.
 pub(super) struct Supervisor<'a> {
     guard: &'a LockGuard,
@@ -54,7 +57,8 @@ impl<'a> Supervisor<'a> {
     ) -> Result<Self, StartError> {
         adopt_orphans();
         let terminal = Terminal::open();
-        let group = Group::start(command)?;
+        let in_front = terminal.as_ref().is_some_and(Terminal::is_ours);
+        let group = Group::start(command, in_front && ttl.get() >= FAREWELL_FROM)?;
         if let Some(terminal) = &terminal {
             terminal.give(group.leader());
             // It may have wanted to read before.
@@ -157,13 +161,16 @@ impl<'a> Supervisor<'a> {
     /// The coordinator says that the lock is lost, or its deadline has passed.
     fn lose(&mut self, reason: LostReason) {
         self.lost = true;
+        if reason == LostReason::Unreachable {
+            // It is killed, and should have been before.
+            return;
+        }
         self.schedule.lose(SystemClock::boot(), self.guard.deadline());
         self.terminate();
         let why = match reason {
             LostReason::Revoked => "an administrator took it away",
             LostReason::Released => "it was released by its id",
-            LostReason::Expired => "it was not renewed in time",
-            _ => "no renewal got through",
+            _ => "it was not renewed in time",
         };
         self.teller.tell(format!("{} is lost: {why}; ending the command", self.lock()));
     }
@@ -188,7 +195,10 @@ impl<'a> Supervisor<'a> {
         self.group.signal(Signal::KILL);
         if !self.killed {
             self.killed = true;
-            self.teller.tell("it has not ended in time: killed".into());
+            self.teller.tell(match self.schedule.has_told() {
+                true => "it has not ended in time: killed".into(),
+                false => format!("{} was lost while natslock stood still: killed", self.lock()),
+            });
         }
     }
 
