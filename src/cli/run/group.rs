@@ -8,17 +8,12 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 /// Is told the group. If then its input ends without another word natslock has died, and the group is killed.
-/// A shell that has the terminal hears of it a second before, so that it can end its jobs, whose groups are
-/// their own. The watchdog is in a group of its own, and has neither streams nor folder of the command's.
+/// At once: a shell that could still say farewell would take the terminal from the one that has it again.
+/// The watchdog is in a group of its own, and has neither streams nor folder of the command's.
 const WATCHDOG: &str = r#"
 trap '' HUP INT QUIT TERM USR1 USR2 TSTP TTIN TTOU
-read -r group shell || exit 0
+read -r group || exit 0
 read -r _ && exit 0
-if [ -n "$shell" ]; then
-    kill -s HUP -- "-$group"
-    kill -s CONT -- "-$group"
-    sleep 1
-fi
 kill -s KILL -- "-$group"
 "#;
 
@@ -34,11 +29,11 @@ impl Group {
     /// Starts the command in a group of its own. The watchdog is there before it.
     ///
     /// Neither process is waited for by its `Child`: [`super::Supervisor`] hears of the end of all children.
-    pub(super) fn start(command: &mut Command, may_be_shell: bool) -> Result<Self, StartError> {
+    pub(super) fn start(command: &mut Command) -> Result<Self, StartError> {
         let mut watchdog = start_watchdog().map_err(StartError::Watchdog)?;
         let child = command.process_group(0).spawn().map_err(StartError::Command)?;
         let leader = pid(child.id()).map_err(StartError::Command)?;
-        let told = writeln!(watchdog, "{leader}{}", if may_be_shell { " shell" } else { "" });
+        let told = writeln!(watchdog, "{leader}");
         let started = Self { leader, watchdog };
         if let Err(error) = told {
             started.signal(Signal::KILL);

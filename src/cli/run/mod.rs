@@ -27,9 +27,6 @@ pub(super) use self::teller::Teller;
 /// How often is looked whether a group has ended that was told to. Not all its processes are our children.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// From this lease time on it does no harm that the jobs of a shell are told to end when natslock has died.
-const FAREWELL_FROM: Duration = Duration::from_secs(10);
-
 /// Watches over a command.
 pub(super) struct Supervisor<'a> {
     guard: &'a LockGuard,
@@ -57,8 +54,7 @@ impl<'a> Supervisor<'a> {
     ) -> Result<Self, StartError> {
         adopt_orphans();
         let terminal = Terminal::open();
-        let in_front = terminal.as_ref().is_some_and(Terminal::is_ours);
-        let group = Group::start(command, in_front && ttl.get() >= FAREWELL_FROM)?;
+        let group = Group::start(command)?;
         if let Some(terminal) = &terminal {
             terminal.give(group.leader());
             // It may have wanted to read before.
