@@ -15,7 +15,7 @@ Try it, in two terminals:
   natslock acquire demo
 
 Every option can also be set in the environment: NATS_URL for --nats, for the others NATSLOCK_ and the \
-option's name (NATSLOCK_NAMESPACE); only acquire's --id cannot. NATSLOCK_LOG filters the log, as in \
+option's name (NATSLOCK_NAMESPACE); only the --id of acquire and run cannot. NATSLOCK_LOG filters the log, as in \
 NATSLOCK_LOG=debug.
 
 Exit codes:
@@ -23,7 +23,8 @@ Exit codes:
   1    not acquired, not held
   2    usage
   3    no server or coordinator
-  255  internal";
+  255  internal
+`run` has others, so that it can pass on those of what it runs: natslock run --help";
 
 /// Hold locks over NATS: leases, fencing tokens, first come first served
 #[derive(Debug, Parser)]

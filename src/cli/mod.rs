@@ -47,11 +47,13 @@ pub fn main() -> ExitCode {
 
 /// Which exit codes are asked for, also by a command line that makes no sense otherwise.
 fn codes() -> Codes {
-    let lenient = CommandLine::command().ignore_errors(true).try_get_matches();
-    match lenient.as_ref().ok().and_then(clap::ArgMatches::subcommand_name) {
-        Some("run") => Codes::Run,
-        _ => Codes::General,
-    }
+    let lenient = CommandLine::command().ignore_errors(true).try_get_matches().ok();
+    let is_run = match lenient.as_ref().and_then(clap::ArgMatches::subcommand_name) {
+        Some(name) => name == "run",
+        // An option before the command makes no sense.
+        None => std::env::args_os().take_while(|word| word != "--").any(|word| word == "run"),
+    };
+    if is_run { Codes::Run } else { Codes::General }
 }
 
 fn run(codes: Codes) -> u8 {

@@ -13,6 +13,7 @@ mod program;
 mod redact;
 mod release;
 mod renew;
+mod run;
 mod serve;
 mod site;
 mod takeover;

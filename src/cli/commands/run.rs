@@ -26,7 +26,7 @@ CMD finds the lock in its environment:
 CMD and what it starts are a process group of their own. INT, TERM, HUP, QUIT, USR1, USR2 and WINCH are passed \
 on to it. The lock is released when the whole group has ended: what CMD leaves running in it gets SIGTERM when \
 CMD has ended, and SIGKILL 5 s later. What makes a group or a session of its own (setsid, the jobs of an \
-interactive shell) is out of reach. If natslock is killed, the group is killed.
+interactive shell) is out of reach. If natslock is killed, the group is killed too.
 
 Where the lock is lost, the group gets SIGTERM at once, and SIGKILL after 5 s or when the lease would have \
 ended. Where no renewal gets through, it gets SIGTERM 5 s (or TTL/3) before the lease ends, and SIGKILL 0.5 s \
@@ -53,6 +53,8 @@ Exit codes:
 #[command(
     after_long_help = MANUAL,
     after_help = "natslock run --help tells what CMD can rely on, and the exit codes",
+    mut_arg("ttl", |ttl| ttl.help("Hold it so long without a renewal, should natslock or its host die")),
+    mut_arg("id", |id| id.help("Name the acquisition, as nobody else does [default: a new one]")),
     mut_arg("keep", |keep| keep.help("When CMD has ended, keep it held so much longer"))
 )]
 pub(crate) struct Run {

@@ -8,7 +8,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 /// Is told the group. If then its input ends without another word natslock has died, and the group is killed.
-/// It is in a group of its own and has nothing of the command's: no stream, no terminal, no folder.
+/// At once: a shell that could still say farewell would take the terminal from the one that has it again.
+/// The watchdog is in a group of its own, and has neither streams nor folder of the command's.
 const WATCHDOG: &str = r#"
 trap '' HUP INT QUIT TERM USR1 USR2 TSTP TTIN TTOU
 read -r group || exit 0
@@ -32,9 +33,9 @@ impl Group {
         let mut watchdog = start_watchdog().map_err(StartError::Watchdog)?;
         let child = command.process_group(0).spawn().map_err(StartError::Command)?;
         let leader = pid(child.id()).map_err(StartError::Command)?;
-        let group = writeln!(watchdog, "{leader}");
+        let told = writeln!(watchdog, "{leader}");
         let started = Self { leader, watchdog };
-        if let Err(error) = group {
+        if let Err(error) = told {
             started.signal(Signal::KILL);
             return Err(StartError::Watchdog(error));
         }

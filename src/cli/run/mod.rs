@@ -157,13 +157,16 @@ impl<'a> Supervisor<'a> {
     /// The coordinator says that the lock is lost, or its deadline has passed.
     fn lose(&mut self, reason: LostReason) {
         self.lost = true;
+        if reason == LostReason::Unreachable {
+            // It is killed, and should have been before.
+            return;
+        }
         self.schedule.lose(SystemClock::boot(), self.guard.deadline());
         self.terminate();
         let why = match reason {
             LostReason::Revoked => "an administrator took it away",
             LostReason::Released => "it was released by its id",
-            LostReason::Expired => "it was not renewed in time",
-            _ => "no renewal got through",
+            _ => "it was not renewed in time",
         };
         self.teller.tell(format!("{} is lost: {why}; ending the command", self.lock()));
     }
@@ -188,7 +191,10 @@ impl<'a> Supervisor<'a> {
         self.group.signal(Signal::KILL);
         if !self.killed {
             self.killed = true;
-            self.teller.tell("it has not ended in time: killed".into());
+            self.teller.tell(match self.schedule.has_told() {
+                true => "it has not ended in time: killed".into(),
+                false => format!("{} was lost while natslock stood still: killed", self.lock()),
+            });
         }
     }
 
