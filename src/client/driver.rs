@@ -17,10 +17,11 @@ use super::guard::LeaseState;
 use super::options::Terms;
 use super::{ClientOptions, Progress};
 use crate::clock::{Clock as _, SystemClock};
-use crate::engine::message::Ask;
+use crate::engine::message::{Ask, EventKind};
 use crate::transport::{Impatient, Message, SharedTransport, Transport as _, TransportError};
 use crate::types::{CoordinatorId, LockName, Timestamp};
 use crate::wire::Format;
+use crate::wire::event::{self, Heard};
 use crate::wire::reply::decode;
 use crate::wire::request::encode;
 use crate::wire::subject::{SubjectSpace, Verb};
@@ -65,6 +66,8 @@ struct Driver {
     answers: BoxStream<'static, Message>,
     commands: mpsc::UnboundedReceiver<Command>,
     leaders: watch::Receiver<u64>,
+    /// What administrators have taken: a lease of this client may be among it.
+    revoked: BoxStream<'static, Message>,
     acquiring: HashMap<Handle, (oneshot::Sender<Conclusion>, mpsc::UnboundedSender<Progress>)>,
     held: HashMap<Handle, Arc<LeaseState>>,
     releasing: HashMap<Handle, oneshot::Sender<Option<Duration>>>,
@@ -78,6 +81,7 @@ enum Input {
     Command(Option<Command>),
     Answer(Option<Message>),
     Leader,
+    Revoked(Message),
     Time,
 }
 
@@ -88,18 +92,21 @@ pub(super) async fn start(
 ) -> Result<mpsc::UnboundedSender<Command>, TransportError> {
     let inbox = transport.new_inbox();
     let answers = transport.subscribe(format!("{inbox}.*")).await?;
+    let subjects = SubjectSpace::new(caller.options().namespace.clone());
+    let revoked = transport.subscribe(subjects.events_of_kind(EventKind::Revoked)).await?;
     let (told, commands) = mpsc::unbounded_channel();
     let options = caller.options().clone();
     let config = CoreConfig { patience: options.patience, seed: CoordinatorId::random().0 };
     let driver = Driver {
         core: Core::new(config),
-        subjects: SubjectSpace::new(options.namespace.clone()),
+        subjects,
         options,
         sender: Impatient::new(transport.clone(), SystemClock),
         inbox,
         answers,
         commands,
         leaders: caller.shared.leaders.clone(),
+        revoked,
         acquiring: HashMap::new(),
         held: HashMap::new(),
         releasing: HashMap::new(),
@@ -131,6 +138,7 @@ impl Driver {
                 // The connection is closed for good; every lease is lost at its deadline.
                 Input::Answer(None) => self.answers = futures_util::stream::pending().boxed(),
                 Input::Leader => self.core.handle_new_leader(now),
+                Input::Revoked(message) => self.hear_of_revocation(now, &message),
                 Input::Time => self.core.handle_timeout(now),
             }
             self.act(&reply).await;
@@ -153,6 +161,7 @@ impl Driver {
             command = self.commands.recv(), if !self.closing => Input::Command(command),
             answer = self.answers.next() => Input::Answer(answer),
             Ok(()) = self.leaders.changed() => Input::Leader,
+            Some(message) = self.revoked.next() => Input::Revoked(message),
             () = time => Input::Time,
         }
     }
@@ -191,6 +200,15 @@ impl Driver {
         match decode(&message.payload) {
             Ok((epoch, answer)) => self.core.handle_answer(now, number, epoch, answer),
             Err(error) => tracing::warn!(%error, "an answer cannot be read"),
+        }
+    }
+
+    /// The next renewal would tell it, up to a third of the lease time later.
+    fn hear_of_revocation(&mut self, now: Timestamp, message: &Message) {
+        if let Ok(Heard::Lock { event, .. }) = event::decode(&message.payload)
+            && event.owner == self.options.owner
+        {
+            self.core.handle_doubt(now, event.token);
         }
     }
 

@@ -205,6 +205,11 @@ impl SubjectSpace {
         format!("{}>", self.events)
     }
 
+    /// The events of one kind about all locks.
+    pub fn events_of_kind(&self, kind: EventKind) -> String {
+        format!("{}{}.>", self.events, kind.as_str())
+    }
+
     /// The events about leaders of all shards.
     pub fn leader_events(&self) -> String {
         format!("{}leader.*", self.events)

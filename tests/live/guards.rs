@@ -224,3 +224,22 @@ async fn poll_and_drop(client: &Client, name: &str, polls: usize, pending: &Atom
     pending.fetch_add(1, Ordering::Relaxed);
     false
 }
+
+#[tokio::test]
+async fn a_revoked_guard_is_told_at_once_and_a_forged_event_ends_nothing() {
+    let service = Service::start().await;
+    let alice = service.client("alice").await;
+    let wire = service.wire().await;
+    let guard =
+        alice.acquire_with("taken", AcquireOptions::new().ttl(Duration::from_secs(60))).await.unwrap();
+    let spared = alice.acquire("spared").await.unwrap();
+    let forged = serde_json::json!({
+        "kind": "revoked", "name": "spared", "owner": "alice", "token": spared.token().get(),
+        "mode": "exclusive", "waiter_count": 0, "epoch": 1, "at_ms": 1,
+    });
+    wire.send("natslock-event.default.revoked.spared", None, forged.to_string()).await;
+    service.client("admin").await.caller().admin_release(guard.name(), None).await.unwrap();
+    let reason = within(&SystemClock, Duration::from_secs(2), guard.lost()).await;
+    assert_eq!(reason, Some(LostReason::Revoked), "long before the next renewal is due");
+    assert!(!guard.is_valid() && spared.is_valid());
+}

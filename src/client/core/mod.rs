@@ -249,6 +249,20 @@ impl Core {
         }
     }
 
+    /// Somebody says that the lease with this token is over. Anybody can say so, and the coordinator knows: it is
+    /// asked at once.
+    pub fn handle_doubt(&mut self, now: Timestamp, token: Token) {
+        let doubted = |entry: &Entry| matches!(entry, Entry::Held(held) if held.token == token);
+        let handles = self.entries.iter().filter(|(_, entry)| doubted(entry)).map(|(handle, _)| *handle);
+        for handle in handles.collect::<Vec<_>>() {
+            if let Some(mut entry) = self.take(handle) {
+                entry.hasten(now);
+                self.put(handle, entry);
+            }
+        }
+        self.handle_timeout(now);
+    }
+
     fn take(&mut self, handle: Handle) -> Option<Entry> {
         let entry = self.entries.remove(&handle)?;
         self.alarms.remove(&(entry.alarm(), handle));
