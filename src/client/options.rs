@@ -178,8 +178,9 @@ impl AcquireOptions {
             return Err(SpanError { field: "keep_ms", given_ms: keep, min_ms: 0, max_ms: Ttl::MS_MAX }.into());
         }
         let note = self.note.map(|note| note.parse()).transpose()?;
+        let replaceable = self.id.is_none();
         let id = self.id.unwrap_or_else(LeaseId::random);
-        Ok(Terms { id, claim, ttl, wait: self.wait, note, keep: self.keep })
+        Ok(Terms { id, replaceable, claim, ttl, wait: self.wait, note, keep: self.keep })
     }
 }
 
@@ -191,6 +192,8 @@ fn millis(span: Duration) -> u64 {
 #[derive(Debug, Clone)]
 pub struct Terms {
     pub(super) id: LeaseId,
+    /// The client made the id, and may take another where it is over before its grant was heard of.
+    pub(super) replaceable: bool,
     pub(super) claim: Claim,
     pub(super) ttl: Ttl,
     /// As long as it takes where there is none.

@@ -29,6 +29,18 @@ impl LeaseId {
         Self(uuid::Uuid::new_v4().to_string().into())
     }
 
+    /// The id of the next acquisition of somebody whose last one has ended before it was heard of. It is as
+    /// secret as this one.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        let (stem, count) = match self.0.rsplit_once("-n") {
+            Some((stem, count)) => (stem, count.parse::<u64>().unwrap_or(0)),
+            None => (&*self.0, 0),
+        };
+        let stem: String = stem.chars().take(ID_BYTES_MAX - 22).collect();
+        Self(format!("{stem}-n{}", count + 1).into())
+    }
+
     /// The secret itself: for the request and the reply, never for a log.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -116,5 +128,20 @@ impl CoordinatorId {
 impl fmt::Display for CoordinatorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn successors_are_ids_and_differ() {
+        let first = LeaseId::random();
+        let (second, third) = (first.successor(), first.successor().successor());
+        assert!(first != second && second != third && third.reveal().ends_with("-n2"));
+        assert!(third.reveal().parse::<LeaseId>().is_ok() && third.reveal().starts_with(first.reveal()));
+        let long: LeaseId = "x".repeat(ID_BYTES_MAX).parse().unwrap();
+        assert!(long.successor().reveal().parse::<LeaseId>().is_ok());
     }
 }

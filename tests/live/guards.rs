@@ -243,3 +243,29 @@ async fn a_revoked_guard_is_told_at_once_and_a_forged_event_ends_nothing() {
     assert_eq!(reason, Some(LostReason::Revoked), "long before the next renewal is due");
     assert!(!guard.is_valid() && spared.is_valid());
 }
+
+#[tokio::test]
+async fn holders_and_waiters_live_through_restarts_of_the_coordinator_and_of_the_server() {
+    let mut service = Service::start().await;
+    let (holder, waiter) = (service.client("holder").await, service.client("waiter").await);
+    let options = AcquireOptions::new().ttl(Duration::from_secs(15));
+    let guard = holder.acquire_with("lasting", options.clone()).await.unwrap();
+    let waiting = tokio::spawn(async move { waiter.acquire_with("lasting", options).await.unwrap() });
+    let waits = async || {
+        eventually("the waiter waits", async || {
+            holder.check("lasting").await.is_ok_and(|view| view.is_some_and(|view| view.waiter_count == 1))
+        })
+        .await;
+    };
+    waits().await;
+    service.resign().await;
+    service.lead(natslock::service::Config::default()).await;
+    waits().await;
+    service.server.restart().await;
+    waits().await;
+    assert!(guard.is_valid());
+    let token = guard.token();
+    assert!(guard.release().await.is_some());
+    let next = within(&SystemClock, PATIENCE, waiting).await.expect("the waiter is served").unwrap();
+    assert!(next.token() > token);
+}

@@ -87,10 +87,10 @@ enum Outcome {
 }
 
 pub(in crate::cli) async fn run(acquire: Acquire, context: &Context) -> Result<(), CommandError> {
-    let (id, options) = acquire.options()?;
+    let options = acquire.options()?;
     let session = context.open("acquire").await?;
     let began = SystemClock::boot();
-    let done = match acquire.attempt(&session, &id, options, context).await.map(LockGuard::leave) {
+    let done = match acquire.attempt(&session, options, context).await.map(LockGuard::leave) {
         Ok(lease) if context.output.json => context.output.raw(&lease.reply),
         Ok(lease) => acquire.granted(&lease, SystemClock::boot().since(began), context),
         Err(error) => Err(error),
@@ -142,25 +142,31 @@ fn failure(error: AcquireError) -> Failure {
 /// its way has ended by it.
 async fn cancelled(
     session: &Session<'_>,
-    name: &LockName,
-    id: &LeaseId,
+    acquire: &Acquire,
     waited: Duration,
     context: &Context,
 ) -> CommandError {
-    let what = format!("interrupted: {} for {}", describe::waited(waited), describe::lock(name));
+    let what = format!("interrupted: {} for {}", describe::waited(waited), describe::lock(&acquire.name));
     if within(&SystemClock, CANCEL_FOR, session.client.settled()).await.is_some() {
         return CommandError::new(Kind::Interrupted, format!("{what}, and cancelled"));
     }
-    let release = context.again.command(&["release", &name.to_string(), "--id", id.reveal()]);
-    CommandError::new(Kind::Interrupted, format!("{what}, but the coordinator could not be told"))
-        .hint(format!("it may still be granted; tell it later: {release}"))
+    let hint = match &acquire.id {
+        Some(id) => {
+            let words = ["release", &acquire.name.to_string(), "--id", id.reveal()];
+            format!("it may still be granted; tell it later: {}", context.again.command(&words))
+        }
+        None => "it may still be granted; the lock is then free again after the ttl".to_owned(),
+    };
+    CommandError::new(Kind::Interrupted, format!("{what}, but the coordinator could not be told")).hint(hint)
 }
 
 impl Acquire {
-    /// What is asked for, and the id of the acquisition. Refused before a connection is made.
-    pub(super) fn options(&self) -> Result<(LeaseId, AcquireOptions), CommandError> {
-        let id = self.id.clone().unwrap_or_else(LeaseId::random);
-        let mut options = AcquireOptions::new().id(id.clone()).ttl(self.ttl.get()).wait(self.wait.get());
+    /// What is asked for. Refused before a connection is made.
+    pub(super) fn options(&self) -> Result<AcquireOptions, CommandError> {
+        let mut options = AcquireOptions::new().ttl(self.ttl.get()).wait(self.wait.get());
+        if let Some(id) = &self.id {
+            options = options.id(id.clone());
+        }
         if let Some(capacity) = self.capacity {
             options = options.permits(self.permits.unwrap_or(1), capacity);
         } else if self.shared {
@@ -170,14 +176,13 @@ impl Acquire {
             options = options.note(note.as_str());
         }
         let checked = options.clone().check();
-        checked.map(|_| (id, options)).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))
+        checked.map(|_| options).map_err(|error| CommandError::new(Kind::Usage, error.to_string()))
     }
 
     /// Acquires it, or says why not.
     pub(super) async fn attempt(
         &self,
         session: &Session<'_>,
-        id: &LeaseId,
         options: AcquireOptions,
         context: &Context,
     ) -> Result<LockGuard, CommandError> {
@@ -187,7 +192,7 @@ impl Acquire {
         match outcome {
             Outcome::Granted(guard) => Ok(guard),
             Outcome::Held(by) => Err(self.refused(&by.view, waited, context).reply(by.reply)),
-            Outcome::Interrupted => Err(cancelled(session, &self.name, id, waited, context).await),
+            Outcome::Interrupted => Err(cancelled(session, self, waited, context).await),
         }
     }
 

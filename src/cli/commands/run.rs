@@ -66,12 +66,12 @@ pub(crate) struct Run {
 }
 
 pub(in crate::cli) async fn run(run: Run, context: &Context) -> Result<u8, CommandError> {
-    let (id, options) = run.acquire.options()?;
+    let options = run.acquire.options()?;
     let options = options.keep(run.acquire.keep.unwrap_or_default());
     let session = context.open("run").await?;
     let mut relay = Relay::default();
     relay.listen(&FIRST).map_err(deaf)?;
-    let done = match run.acquire.attempt(&session, &id, options, context).await {
+    let done = match run.acquire.attempt(&session, options, context).await {
         Ok(guard) => run.hold(guard, relay).await,
         Err(error) => Err(error),
     };

@@ -111,6 +111,14 @@ impl Core {
             Answer::Timeout { view, waited } => {
                 self.conclude(now, handle, acquiring, Outcome::Held { view, waited })
             }
+            Answer::Error(Refused { code: Some(Code::Finished), .. }) if acquiring.terms.replaceable => {
+                // The grant found nobody, while this client was connecting again, or came too late: the lock
+                // went on, and the id is over. The wait is not.
+                self.forget(std::mem::take(&mut acquiring.numbers));
+                acquiring.terms.id = acquiring.terms.id.successor();
+                acquiring.next_send = now;
+                self.put(handle, Entry::Acquiring(acquiring));
+            }
             Answer::Error(refused) => self.conclude(now, handle, acquiring, Outcome::Refused(refused)),
             other => {
                 tracing::warn!(?other, "no answer to acquire");

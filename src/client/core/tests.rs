@@ -325,3 +325,18 @@ fn a_waiter_repeats_soon_also_where_its_lease_time_is_long() {
     effects(&mut core);
     assert!(core.poll_timeout().unwrap() <= at(1_010) + REPEAT_EVERY_MAX);
 }
+
+#[test]
+fn a_waiter_whose_grant_found_nobody_waits_on_under_another_id() {
+    // Found by restarting the server under a waiter: the grant was sent before it had subscribed again.
+    let mut core = core();
+    let (number, id) = acquire(&mut core, 1_000, T, options(60_000));
+    core.handle_answer(at(1_010), number, epoch(1), refused(Code::Finished));
+    core.handle_timeout(at(1_010));
+    let again = sends(&mut core).pop();
+    assert!(matches!(again, Some((_, Ask::Acquire(acquire))) if acquire.id != id));
+    // One who named the id has to know that it is over.
+    let (number, _) = acquire(&mut core, 2_000, Handle(2), options(60_000).id(id));
+    core.handle_answer(at(2_010), number, epoch(1), refused(Code::Finished));
+    assert!(matches!(effects(&mut core)[..], [Effect::Outcome(Handle(2), Outcome::Refused(_)), ..]));
+}
