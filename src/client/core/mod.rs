@@ -18,12 +18,13 @@ mod renewals;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::entry::{Acquiring, Entry, Held, Releasing};
 use super::pace::Pace;
 use crate::engine::message::{Ask, LeaseRef, LockView};
+use crate::mutant::{self, Mutant};
 use crate::types::{LeaseId, LockName, Timestamp, Token, Ttl};
 use crate::wire::reply::{Granted, Refused};
 
@@ -132,7 +133,7 @@ pub struct Core {
     config: CoreConfig,
     entries: BTreeMap<Handle, Entry>,
     alarms: BTreeSet<(Timestamp, Handle)>,
-    sent: HashMap<SendNumber, Sent>,
+    sent: BTreeMap<SendNumber, Sent>,
     /// The highest epoch that any answer spoke for.
     epoch: u64,
     pace: Pace,
@@ -148,7 +149,7 @@ impl Core {
             config,
             entries: BTreeMap::new(),
             alarms: BTreeSet::new(),
-            sent: HashMap::new(),
+            sent: BTreeMap::new(),
             epoch: 0,
             pace,
             next_number: 0,
@@ -236,6 +237,9 @@ impl Core {
     pub fn handle_new_leader(&mut self, now: Timestamp) {
         let handles: Vec<_> = self.entries.keys().copied().collect();
         for handle in handles {
+            if mutant::is(Mutant::NoReannounce) {
+                break;
+            }
             let soon = now + self.pace.at_once();
             if let Some(mut entry) = self.take(handle) {
                 entry.hasten(soon);

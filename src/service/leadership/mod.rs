@@ -28,9 +28,10 @@ use std::time::Duration;
 use self::lease::Leading;
 use self::takeover::Taking;
 use super::config::{HEARTBEAT_EVERY, TAKEOVER_AFTER};
+use crate::mutant::{self, Mutant};
 use crate::types::{AttemptId, Epoch, Revision, Timestamp};
 
-pub(super) use self::action::{Action, Identity, ShardRead};
+pub use self::action::{Action, Identity, ShardRead};
 
 /// The pause before something that did not answer is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -51,7 +52,7 @@ enum State {
 
 /// The leadership of one shard as one coordinator sees it.
 #[derive(Debug)]
-pub(in crate::service) struct Leadership {
+pub struct Leadership {
     me: Identity,
     state: State,
     actions: VecDeque<Action>,
@@ -65,7 +66,7 @@ pub(in crate::service) struct Leadership {
 
 impl Leadership {
     /// A coordinator that has just begun: it looks at the shard at once.
-    pub(in crate::service) fn new(me: Identity) -> Self {
+    pub fn new(me: Identity) -> Self {
         let actions = VecDeque::from([Action::ReadShard]);
         Self {
             me,
@@ -79,12 +80,13 @@ impl Leadership {
         }
     }
 
-    pub(in crate::service) fn poll_action(&mut self) -> Option<Action> {
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// When `handle_timeout` wants to be called.
-    pub(in crate::service) fn poll_timeout(&self) -> Option<Timestamp> {
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
         match &self.state {
             State::Watching { until } => Some(*until),
             State::Reading { retry_at, .. } => *retry_at,
@@ -99,11 +101,11 @@ impl Leadership {
     }
 
     /// A revision was seen, in an acknowledgement or a delivery.
-    pub(in crate::service) fn saw(&mut self, revision: Revision) {
+    pub fn saw(&mut self, revision: Revision) {
         self.highest = self.highest.max(revision);
     }
 
-    pub(in crate::service) fn handle_timeout(&mut self, now: Timestamp) {
+    pub fn handle_timeout(&mut self, now: Timestamp) {
         match &mut self.state {
             State::Watching { until } if *until <= now => self.read(false),
             State::Reading { first, retry_at: Some(at) } if *at <= now => {
@@ -127,7 +129,7 @@ impl Leadership {
     }
 
     /// Another coordinator has sent a sign of life.
-    pub(in crate::service) fn handle_heartbeat(&mut self, now: Timestamp, epoch: Epoch) {
+    pub fn handle_heartbeat(&mut self, now: Timestamp, epoch: Epoch) {
         match &mut self.state {
             State::Watching { until } => *until = (*until).max(now + TAKEOVER_AFTER),
             State::Leading(leading) if epoch > leading.epoch => {
@@ -138,7 +140,7 @@ impl Leadership {
     }
 
     /// The standing consumer has delivered an `epoch` record.
-    pub(in crate::service) fn handle_epoch_seen(&mut self, now: Timestamp, revision: Revision) {
+    pub fn handle_epoch_seen(&mut self, now: Timestamp, revision: Revision) {
         if let State::Leading(leading) | State::Resigning(leading) = &self.state
             && revision > leading.epoch.revision()
         {
@@ -147,14 +149,14 @@ impl Leadership {
     }
 
     /// The store was found to be another one than at the beginning, or the same.
-    pub(in crate::service) fn handle_identity(&mut self, same: bool) {
+    pub fn handle_identity(&mut self, same: bool) {
         if !same {
             self.quarantine("the bucket was deleted and made again".into());
         }
     }
 
     /// Gives the leadership back. The driver has dropped the engine: nothing is granted or renewed any more.
-    pub(in crate::service) fn resign(&mut self, now: Timestamp) {
+    pub fn resign(&mut self, now: Timestamp) {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Leading(leading) if !self.quarantined => {
                 self.state = State::Resigning(leading);
@@ -180,6 +182,9 @@ impl Leadership {
     }
 
     fn quarantine(&mut self, why: String) {
+        if mutant::is(Mutant::SkipQuarantine) {
+            return;
+        }
         self.quarantined = true;
         self.actions.push_back(Action::Quarantine { why });
     }
