@@ -36,12 +36,15 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     async fn act_for_engine(&mut self, output: Output<ReplyTo>) {
         let Some(serving) = &self.serving else { return };
         let (term, epoch) = (serving.number, serving.engine.term().epoch);
+        let after = self.leadership.highest();
         match output {
             Output::Reply { to, reply } => self.outbox.reply(&to, epoch, &reply).await,
             Output::Grant { to, grant, number } => self.outbox.grant(&to, epoch, grant, number).await,
             Output::Event(event) => self.outbox.event(epoch, &event).await,
-            Output::Write(write) => self.work.push(io::write(self.store.clone(), term, write)),
-            Output::Batch(batch) => self.work.push(io::write_batch(self.store.clone(), term, epoch, batch)),
+            Output::Write(write) => self.work.push(io::write(self.store.clone(), term, after, write)),
+            Output::Batch(batch) => {
+                self.work.push(io::write_batch(self.store.clone(), term, epoch, after, batch))
+            }
             Output::Confirm(ticket) => self.leadership.confirm(self.clock.now().boot, ticket),
         }
     }
@@ -97,8 +100,10 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             number: self.terms,
             records: None,
             requests: None,
+            identified: false,
             loaded: false,
         });
+        self.work.push(io::identify(self.store.clone()));
         self.work.push(io::follow(self.store.clone(), self.clock.clone(), self.terms));
         self.outbox.leads(&leader, self.clock.now()).await;
     }

@@ -34,6 +34,7 @@ pub(super) enum Input {
     Interrupted { term: u64 },
     Subscribed { term: u64 },
     Refollow { term: u64 },
+    Reidentify,
     Stop,
 }
 
@@ -56,6 +57,7 @@ struct Serving {
     engine: Engine<To>,
     number: u64,
     subscribed: bool,
+    identified: bool,
     loaded: bool,
 }
 
@@ -112,7 +114,7 @@ impl Coord {
         self.serving.as_ref().map(|serving| serving.number)
     }
 
-    fn epoch(&self) -> Option<Epoch> {
+    pub(super) fn epoch(&self) -> Option<Epoch> {
         self.serving.as_ref().map(|serving| serving.engine.term().epoch)
     }
 
@@ -138,12 +140,14 @@ impl Coord {
             _ => WriteOutcome::Unknown,
         };
         match (purpose, done) {
-            (Purpose::Lock { term, name, attempt }, _) => {
+            (Purpose::Lock { term, name, attempt, after }, _) => {
+                self.stored(term, after, written);
                 if let Some(serving) = self.current(term) {
                     serving.engine.handle_written(now, &name, attempt, written);
                 }
             }
-            (Purpose::Batch { term, attempt }, _) => {
+            (Purpose::Batch { term, attempt, after }, _) => {
+                self.stored(term, after, written);
                 if let Some(serving) = self.current(term) {
                     serving.engine.handle_batch_written(now, attempt, written);
                 }
@@ -162,8 +166,19 @@ impl Coord {
             }
             (Purpose::Identity, Done::Identity(found)) => {
                 self.leadership.handle_identity(found == self.identity);
+                if let Some(serving) = &mut self.serving {
+                    serving.identified = true;
+                }
             }
             _ => {}
+        }
+    }
+
+    fn stored(&mut self, term: u64, after: Revision, outcome: WriteOutcome) {
+        let WriteOutcome::Acknowledged(revision) = outcome else { return };
+        let Some(serving) = self.serving.as_mut().filter(|serving| serving.number == term) else { return };
+        if let Some(why) = self.leadership.handle_stored(after, revision) {
+            serving.engine.quarantine(why);
         }
     }
 
@@ -195,7 +210,10 @@ impl Coord {
 
     fn finish_loading(&mut self) -> bool {
         let Some(serving) = &mut self.serving else { return false };
-        if serving.loaded || serving.engine.delivered() < serving.engine.term().epoch.revision() {
+        if serving.loaded
+            || !serving.identified
+            || serving.engine.delivered() < serving.engine.term().epoch.revision()
+        {
             return false;
         }
         serving.loaded = true;
@@ -275,7 +293,20 @@ impl World {
             let input = Input::Refollow { term: *term };
             self.at(self.now + 200 * MS, Event::ToCoordinator { node, inc: call.inc, input });
         }
-        self.turn(node, |world, now| world.coords[node].done(now, call.purpose, done));
+        let asks_again = matches!((&call.purpose, &done), (Purpose::Identity, Done::Failed));
+        self.turn(node, |world, now| {
+            world.coords[node].done(now, call.purpose, done);
+            if world.coords[node].finish_loading()
+                && let Some(term) = world.coords[node].term()
+            {
+                world.subscribe(node, term);
+            }
+        });
+        let unsure = self.coords[node].serving.as_ref().is_some_and(|serving| !serving.identified);
+        if asks_again && unsure {
+            let input = Input::Reidentify;
+            self.at(self.now + 200 * MS, Event::ToCoordinator { node, inc: call.inc, input });
+        }
     }
 
     pub(super) fn heard_of(&mut self, node: usize, revision: Revision) {
@@ -317,6 +348,7 @@ impl World {
                     world.call(node, Purpose::Follow { term }, Op::Follow);
                 }
             }
+            Input::Reidentify => world.call(node, Purpose::Identity, Op::Identify),
             Input::Stop => world.stop(node, now),
         });
     }
@@ -333,7 +365,7 @@ impl World {
             return;
         }
         let (epoch, owner) = (serving.engine.term().epoch, self.owner(asked.to.node));
-        self.queues.asked(epoch, &owner, &asked.ask, now.boot);
+        self.queues.asked(epoch, &owner, (&asked.ask, asked.to), now.boot);
         if let Some(serving) = &mut self.coords[node].serving {
             serving.engine.handle(now, Request { owner, reply: Some(asked.to), ask: asked.ask });
         }
@@ -359,11 +391,10 @@ impl World {
     fn act_for_engine(&mut self, node: usize, output: Output<To>) {
         let Some(serving) = &self.coords[node].serving else { return };
         let (term, epoch) = (serving.number, serving.engine.term().epoch);
+        let after = self.coords[node].leadership.highest();
         match output {
             Output::Reply { to, reply } => {
-                let first = self.coords.len();
-                let tasks = &self.clients[to.node - first].tasks;
-                self.queues.answered(epoch, &reply, |key| tasks.values().any(|task| task.key == *key));
+                self.queues.answered(epoch, &reply, to);
                 let body = reply::encode(Format::MessagePack, epoch, &reply);
                 self.publish(node, Msg::Reply { to, body, notice: None });
             }
@@ -378,11 +409,11 @@ impl World {
             Output::Write(write) => {
                 self.check_order(node, epoch, std::slice::from_ref(&write));
                 let (name, attempt) = (write.name.clone(), write.record.attempt);
-                self.call(node, Purpose::Lock { term, name, attempt }, Op::Write(lock_write(&write)));
+                self.call(node, Purpose::Lock { term, name, attempt, after }, Op::Write(lock_write(&write)));
             }
             Output::Batch(batch) => {
                 self.check_order(node, epoch, &batch.writes);
-                let purpose = Purpose::Batch { term, attempt: batch.attempt };
+                let purpose = Purpose::Batch { term, attempt: batch.attempt, after };
                 self.call(node, purpose, Op::Batch(guarded(epoch, &batch)));
             }
             Output::Confirm(ticket) => {
@@ -468,12 +499,13 @@ impl World {
         coord.terms += 1;
         let number = coord.terms;
         let engine = Engine::new(Limits::default(), term);
-        coord.serving = Some(Serving { engine, number, subscribed: false, loaded: false });
+        coord.serving = Some(Serving { engine, number, subscribed: false, identified: false, loaded: false });
         if mutant::is(Mutant::LoadByRead) {
             self.load_by_read(node, number, epoch);
         } else {
             self.call(node, Purpose::Follow { term: number }, Op::Follow);
         }
+        self.call(node, Purpose::Identity, Op::Identify);
         self.publish(node, Msg::Leads);
     }
 
@@ -492,9 +524,5 @@ impl World {
         coord.stopping = Some(now.boot + RESIGN_FOR);
         let now = self.clocks(node).boot;
         self.coords[node].leadership.resign(now);
-    }
-
-    pub(super) fn leader_epoch(&self, node: usize) -> Option<Epoch> {
-        self.coords[node].epoch()
     }
 }

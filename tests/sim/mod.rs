@@ -11,9 +11,13 @@ mod client;
 mod clock;
 mod coordinator;
 mod faults;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod net;
 mod queues;
 mod rng;
+mod schedules;
+mod script;
 mod stream;
 mod witness;
 mod world;

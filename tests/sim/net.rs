@@ -10,7 +10,7 @@ use super::coordinator::Input;
 use super::world::{Event, World};
 
 /// Where an answer goes: one sending of one run of a client.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct To {
     pub(super) node: usize,
     pub(super) inc: u32,
@@ -106,16 +106,16 @@ impl World {
 
     pub(super) fn publish(&mut self, from: usize, msg: Msg) {
         let Some(arrives) = self.leg_up(from) else { return };
+        let Some(late) = self.script.fate(&msg) else { return };
+        let arrives = arrives + late;
         self.stats.messages += 1;
-        if self.mix.duplicate && self.rng.percent(4) {
+        // What the server can refuse with a 503 it gets once: a client publishes at most once, and of two copies
+        // one could be refused and the other taken.
+        let noticed = matches!(msg, Msg::Reply { notice: Some(_), .. });
+        if self.mix.duplicate && !noticed && self.rng.percent(4) {
             self.stats.faults += 1;
-            // A copy of a grant carries no wish for a notice: the server sends one message once.
-            let copy = match msg.clone() {
-                Msg::Reply { to, body, .. } => Msg::Reply { to, body, notice: None },
-                other => other,
-            };
             let again = arrives + self.rng.below(6 * SECOND);
-            self.at(again, Event::AtServer { from, msg: copy });
+            self.at(again, Event::AtServer { from, msg: msg.clone() });
         }
         self.at(arrives, Event::AtServer { from, msg });
     }
@@ -168,6 +168,9 @@ impl World {
             }
         }
         for node in listening {
+            if self.script.deaf.contains(&(asked.to.node, node)) {
+                continue;
+            }
             self.pass_to(node, Input::Request(asked.clone()));
         }
     }
@@ -179,7 +182,8 @@ impl World {
                 && self.nodes[leader].inc == run
             {
                 self.stats.notices += 1;
-                self.pass_to(leader, Input::Notice(number));
+                let at = self.now + self.script.late_notices + self.nodes[leader].latency;
+                self.at(at, Event::ToCoordinator { node: leader, inc: run, input: Input::Notice(number) });
             }
             return;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use natslock::engine::message::{Ask, LockWrite, Reply, StoredToken};
 use natslock::types::{Epoch, IdHash, LockName, OwnerName, Timestamp};
 
+use super::net::To;
 use super::witness::Verdict;
 
 /// Nearer to the end of a wait than this nobody knows whether it is over.
@@ -18,6 +19,8 @@ struct Place {
     sure_until: Timestamp,
     /// It is not known where it stands, or it does not wait any more.
     aside: bool,
+    /// The requests for it.
+    sendings: Vec<To>,
 }
 
 #[derive(Debug, Default)]
@@ -29,7 +32,7 @@ pub(super) struct Queues {
 
 impl Queues {
     /// A request has come to the leader of this epoch.
-    pub(super) fn asked(&mut self, epoch: Epoch, owner: &OwnerName, ask: &Ask, now: Timestamp) {
+    pub(super) fn asked(&mut self, epoch: Epoch, owner: &OwnerName, (ask, to): (&Ask, To), now: Timestamp) {
         if self.epoch.is_none_or(|latest| latest < epoch) {
             self.epoch = Some(epoch);
             self.places.clear();
@@ -42,9 +45,13 @@ impl Queues {
                 let key = acquire.id.hash(owner);
                 let waits_until = now + acquire.wait.get();
                 let Some(place) = places.get_mut(&key) else {
-                    places.insert(key, Place { order, sure_until: waits_until, aside: false });
+                    places.insert(
+                        key,
+                        Place { order, sure_until: waits_until, aside: false, sendings: vec![to] },
+                    );
                     return;
                 };
+                place.sendings.push(to);
                 place.aside |= now + NEAR >= place.sure_until || acquire.wait.is_try();
                 place.sure_until = waits_until.min(now + acquire.ttl.get());
             }
@@ -59,14 +66,14 @@ impl Queues {
         }
     }
 
-    /// An answer that ends a wait; of those that name no id, all of the owner's waits may be meant.
-    pub(super) fn answered(&mut self, epoch: Epoch, reply: &Reply, of: impl Fn(&IdHash) -> bool) {
+    /// An answer that ends a wait.
+    pub(super) fn answered(&mut self, epoch: Epoch, reply: &Reply, to: To) {
         if !matches!(reply, Reply::Held(_) | Reply::Timeout { .. } | Reply::Error(_) | Reply::Granted(_)) {
             return;
         }
         for ((_, _), places) in self.places.iter_mut().filter(|((e, _), _)| *e == epoch) {
-            for (key, place) in places.iter_mut() {
-                place.aside |= of(key);
+            for place in places.values_mut() {
+                place.aside |= place.sendings.contains(&to);
             }
         }
     }

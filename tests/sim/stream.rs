@@ -29,8 +29,8 @@ pub(super) enum Op {
 /// What the answer is for.
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
-    Lock { term: u64, name: LockName, attempt: AttemptId },
-    Batch { term: u64, attempt: AttemptId },
+    Lock { term: u64, name: LockName, attempt: AttemptId, after: Revision },
+    Batch { term: u64, attempt: AttemptId, after: Revision },
     Takeover,
     Lease,
     Shard,
@@ -118,6 +118,9 @@ impl World {
         self.coords[node].pending.insert(call.id);
         let departs = self.now.max(self.nodes[node].paused_until);
         self.at(departs + 2 * SECOND, Event::TimedOut(call.clone()));
+        if self.script.storeless.contains(&node) {
+            return;
+        }
         if let Some(arrives) = self.leg_up(node) {
             self.at(arrives, Event::AtStream { call, op, late: false });
         }
@@ -220,6 +223,8 @@ impl World {
         let guarded = matches!(op, Op::Batch(_));
         for (write, before) in writes.into_iter().zip(before) {
             let Some(entry) = self.stream.core.read(now, &write.key) else { continue };
+            let made = (self.stream.generation, self.stream.identity);
+            self.witness.made.insert(entry.revision, made);
             self.stream.history.push_back((write.key.clone(), entry.clone()));
             if self.stream.history.len() > HISTORY {
                 self.stream.history.pop_front();
@@ -330,6 +335,9 @@ impl World {
             return;
         }
         follower.armed = false;
+        if self.script.storeless.contains(&node) {
+            return;
+        }
         let mut entries = Vec::new();
         while let Some(entry) = self.stream.core.next_after(time(self.now), follower.position) {
             follower.position = entry.revision;
@@ -353,6 +361,7 @@ impl World {
         let (from, to) = (self.stream.core.last(), core.last());
         self.tell(|| format!("the stream goes back from {from} to {to}"));
         self.stream.core = core;
+        self.witness.rolled_back = true;
         self.stream.history.clear();
         self.new_generation();
     }

@@ -28,8 +28,8 @@ pub(super) struct Witness {
     highest: BTreeMap<LockName, Token>,
     begun: BTreeSet<(Epoch, IdHash)>,
     /// In which generation, and in which bucket, the latest write with this revision was made.
-    made: BTreeMap<Revision, (u32, u64)>,
-    /// What each coordinator was told in earlier generations of the storage.
+    pub(super) made: BTreeMap<Revision, (u32, u64)>,
+    /// What was written is gone, and its numbers were used again.
     pub(super) rolled_back: bool,
 }
 
@@ -124,8 +124,6 @@ impl World {
         (revision, record): (Revision, &LockRecord),
         guarded: bool,
     ) -> Verdict {
-        let made = (self.stream.generation, self.stream.identity);
-        self.witness.made.insert(revision, made);
         self.note_tokens(lock, revision, record)?;
         let Some((stood, before)) = before.filter(|_| self.stream.generation == 0) else { return Ok(()) };
         for holder in &before.holders {
@@ -180,11 +178,13 @@ impl World {
     /// S11: a coordinator that could know that the storage went back, or is another, grants nothing from it.
     pub(super) fn check_generation(&mut self, node: usize, grant: &Grant) -> Verdict {
         let revision = grant.token.revision();
-        let Some(&(generation, identity)) = self.witness.made.get(&revision) else {
+        let Some(&(generation, _)) = self.witness.made.get(&revision) else {
             return Err(format!("S2: token {} was granted and never stored", grant.token));
         };
         let coord = &self.coords[node];
-        if identity != coord.identity() {
+        // While a leader that began before has not noticed yet, it goes on from what it knows.
+        let began = coord.epoch().and_then(|epoch| self.witness.made.get(&epoch.revision()));
+        if began.is_some_and(|(_, identity)| *identity != coord.identity()) {
             return Err(format!(
                 "S11: coordinator {node} grants {} from a bucket made since it began",
                 grant.token

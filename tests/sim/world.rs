@@ -10,6 +10,7 @@ use super::faults::{Cut, Mix};
 use super::net::{Got, Msg};
 use super::queues::Queues;
 use super::rng::Rng;
+use super::script::Script;
 use super::stream::{Call, Op, Stream};
 use super::witness::{Verdict, Witness};
 
@@ -26,7 +27,7 @@ pub(super) enum Event {
     TimedOut(Call),
     ToCoordinator { node: usize, inc: u32, input: Input },
     ToClient { node: usize, inc: u32, got: Got },
-    Timer { node: usize, inc: u32 },
+    Timer { node: usize, inc: u32, set: u64 },
     Pump { follower: u64 },
     Work { node: usize, inc: u32 },
     EndHold { node: usize, inc: u32, handle: natslock::client::core::Handle, release: bool },
@@ -110,6 +111,7 @@ pub(super) struct World {
     pub(super) calls: u64,
     pub(super) ids: u64,
     pub(super) quarantines: u64,
+    pub(super) script: Script,
     leader_lease: Duration,
     pub(super) hash: u64,
     verbose: bool,
@@ -150,6 +152,7 @@ impl World {
             calls: 0,
             ids: 0,
             quarantines: 0,
+            script: Script::default(),
             leader_lease: setting.leader_lease,
             hash: 0xcbf2_9ce4_8422_2325,
             verbose,
@@ -253,10 +256,10 @@ impl World {
         };
         let Some(wanted) = wanted.filter(|at| at.since_boot() < Duration::from_secs(1 << 40)) else { return };
         let at = self.nodes[node].clock.when(wanted).max(self.now + 1);
-        if self.nodes[node].timer.is_none_or(|set| set > at || set <= self.now) {
+        if self.nodes[node].timer.is_none_or(|set| set > at) {
             self.nodes[node].timer = Some(at);
             let inc = self.nodes[node].inc;
-            self.at(at, Event::Timer { node, inc });
+            self.at(at, Event::Timer { node, inc, set: at });
         }
     }
 
@@ -286,7 +289,7 @@ impl World {
             Event::Done { call, .. } | Event::TimedOut(call) => Some((call.node, call.inc)),
             Event::ToCoordinator { node, inc, .. }
             | Event::ToClient { node, inc, .. }
-            | Event::Timer { node, inc }
+            | Event::Timer { node, inc, .. }
             | Event::Work { node, inc }
             | Event::EndHold { node, inc, .. } => Some((*node, *inc)),
             _ => None,
@@ -336,7 +339,7 @@ impl World {
                 }
                 self.on_client(node, got);
             }
-            Event::Timer { node, .. } => {
+            Event::Timer { node, set, .. } if self.nodes[node].timer == Some(set) => {
                 self.nodes[node].timer = None;
                 if node < self.coords.len() {
                     self.turn(node, |_, _| {});
@@ -344,6 +347,8 @@ impl World {
                     self.client_timer(node);
                 }
             }
+            // Set anew since.
+            Event::Timer { .. } => {}
             Event::Pump { follower } => self.pump(follower),
             Event::Work { node, .. } => self.work(node),
             Event::EndHold { node, handle, release, .. } => self.finish(node, handle, release),

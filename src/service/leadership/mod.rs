@@ -100,6 +100,23 @@ impl Leadership {
         }
     }
 
+    /// The highest revision seen so far.
+    pub const fn highest(&self) -> Revision {
+        self.highest
+    }
+
+    /// A write that was sent when `after` had been seen already is stored at `revision`. Says why the store
+    /// cannot be trusted any more, if that is so; the engine has to know before it hears of the write (S11).
+    pub fn handle_stored(&mut self, after: Revision, revision: Revision) -> Option<String> {
+        let went_back = revision <= after && !mutant::is(Mutant::SkipQuarantine);
+        self.saw(revision);
+        went_back.then(|| {
+            let why = format!("its sequence went back to {revision}, {after} was seen before");
+            self.quarantine(why.clone());
+            why
+        })
+    }
+
     /// A revision was seen, in an acknowledgement or a delivery.
     pub fn saw(&mut self, revision: Revision) {
         self.highest = self.highest.max(revision);
