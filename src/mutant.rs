@@ -22,6 +22,8 @@ pub enum Mutant {
     AnswerWhileUnsure,
     /// A lease is counted from the receipt of the answer.
     CountFromReceipt,
+    /// The wait is taken as if the leader's clock were the client's.
+    WaitWithoutDrift,
     /// A repeat of a granted acquire gets the same answer, and its lease is not prolonged.
     RepeatIsNoRenewal,
     /// A repeat of a granted acquire gets the time since the first as `waited_ms`.
@@ -56,7 +58,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::SkipOverlap,
         Self::ResignWithoutOverlap,
         Self::FoundWithoutLease,
@@ -66,6 +68,7 @@ impl Mutant {
         Self::GrantAfterLapse,
         Self::AnswerWhileUnsure,
         Self::CountFromReceipt,
+        Self::WaitWithoutDrift,
         Self::RepeatIsNoRenewal,
         Self::RepeatWithOldWait,
         Self::RenewalConfersNothing,

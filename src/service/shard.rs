@@ -211,13 +211,13 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         let current = |serving: &&mut Serving, term: u64| serving.number == term;
         match done {
             Done::Written { term, name, attempt, after, outcome } => {
-                self.handle_stored(term, after, outcome);
+                self.handle_stored(after, outcome);
                 if let Some(serving) = self.serving.as_mut().filter(|serving| current(serving, term)) {
                     serving.engine.handle_written(now, &name, attempt, outcome);
                 }
             }
             Done::BatchWritten { term, attempt, after, outcome } => {
-                self.handle_stored(term, after, outcome);
+                self.handle_stored(after, outcome);
                 if let Some(serving) = self.serving.as_mut().filter(|serving| current(serving, term)) {
                     serving.engine.handle_batch_written(now, attempt, outcome);
                 }
@@ -260,10 +260,10 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     }
 
     /// A store that went back in time must not make a token (S11), so this comes before the engine hears of it.
-    fn handle_stored(&mut self, term: u64, after: Revision, outcome: WriteOutcome) {
+    fn handle_stored(&mut self, after: Revision, outcome: WriteOutcome) {
         let WriteOutcome::Acknowledged(revision) = outcome else { return };
-        let Some(serving) = self.serving.as_mut().filter(|serving| serving.number == term) else { return };
-        if let Some(why) = self.leadership.handle_stored(after, revision) {
+        let went_back = self.leadership.handle_stored(after, revision);
+        if let (Some(why), Some(serving)) = (went_back, &mut self.serving) {
             serving.engine.quarantine(why);
         }
     }

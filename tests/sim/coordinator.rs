@@ -3,26 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use natslock::engine::message::{
-    EntryContent, FREE_RECORD_TTL, GrantNumber, GuardedBatch, LockEntry, LockWrite, Now, Output, Request,
-    WriteOutcome,
-};
-use natslock::engine::{Engine, Limits, invariants};
-use natslock::mutant::{self, Mutant};
-use natslock::service::leadership::{Action, Identity, Leadership, ShardRead};
-use natslock::store::{Batch, Entry, Guard, Write};
+use natslock::engine::message::{EntryContent, GrantNumber, LockEntry, Now, Request, WriteOutcome};
+use natslock::engine::{Engine, invariants};
+use natslock::service::leadership::{Identity, Leadership, ShardRead};
+use natslock::store::Entry;
 use natslock::types::{CoordinatorId, Epoch, Key, Revision, Timestamp};
-use natslock::wire::Format;
-use natslock::wire::record::{EpochRecord, JournalRecord, LeaseRecord, decode_lock, encode_lock};
-use natslock::wire::reply;
+use natslock::wire::record::{EpochRecord, LeaseRecord, decode_lock};
 
 use super::clock::{MS, SECOND};
-use super::net::{Asked, Msg, To};
+use super::net::{Asked, To};
 use super::stream::{Call, Op, Purpose};
 use super::world::{Event, World};
 
 /// As in `src/service`.
-const RESIGN_FOR: Duration = Duration::from_secs(3);
+pub(super) const RESIGN_FOR: Duration = Duration::from_secs(3);
 
 /// What arrives at a coordinator, besides answers of the store.
 #[derive(Debug, Clone)]
@@ -53,25 +47,25 @@ pub(super) enum Done {
     Failed,
 }
 
-struct Serving {
-    engine: Engine<To>,
-    number: u64,
-    subscribed: bool,
-    identified: bool,
-    loaded: bool,
+pub(super) struct Serving {
+    pub(super) engine: Engine<To>,
+    pub(super) number: u64,
+    pub(super) subscribed: bool,
+    pub(super) identified: bool,
+    pub(super) loaded: bool,
 }
 
 pub(super) struct Coord {
     pub(super) me: CoordinatorId,
-    leadership: Leadership,
-    serving: Option<Serving>,
+    pub(super) leadership: Leadership,
+    pub(super) serving: Option<Serving>,
     /// Which store it was at the start of the process.
     identity: u64,
-    terms: u64,
+    pub(super) terms: u64,
     /// Calls of the store without an answer.
     pub(super) pending: BTreeSet<u64>,
-    stopping: Option<Timestamp>,
-    over: bool,
+    pub(super) stopping: Option<Timestamp>,
+    pub(super) over: bool,
     pub(super) quarantined: bool,
     /// The highest revision it was told of in each generation of the storage.
     pub(super) told: BTreeMap<u32, Revision>,
@@ -141,13 +135,13 @@ impl Coord {
         };
         match (purpose, done) {
             (Purpose::Lock { term, name, attempt, after }, _) => {
-                self.stored(term, after, written);
+                self.stored(after, written);
                 if let Some(serving) = self.current(term) {
                     serving.engine.handle_written(now, &name, attempt, written);
                 }
             }
             (Purpose::Batch { term, attempt, after }, _) => {
-                self.stored(term, after, written);
+                self.stored(after, written);
                 if let Some(serving) = self.current(term) {
                     serving.engine.handle_batch_written(now, attempt, written);
                 }
@@ -174,10 +168,10 @@ impl Coord {
         }
     }
 
-    fn stored(&mut self, term: u64, after: Revision, outcome: WriteOutcome) {
+    fn stored(&mut self, after: Revision, outcome: WriteOutcome) {
         let WriteOutcome::Acknowledged(revision) = outcome else { return };
-        let Some(serving) = self.serving.as_mut().filter(|serving| serving.number == term) else { return };
-        if let Some(why) = self.leadership.handle_stored(after, revision) {
+        let went_back = self.leadership.handle_stored(after, revision);
+        if let (Some(why), Some(serving)) = (went_back, &mut self.serving) {
             serving.engine.quarantine(why);
         }
     }
@@ -221,27 +215,6 @@ impl Coord {
     }
 }
 
-fn lock_write(write: &LockWrite) -> Write {
-    Write {
-        key: Key::Lock(write.name.clone()),
-        expected: Some(write.expected),
-        value: encode_lock(&write.record),
-        ttl_seconds: write.record.is_free().then_some(FREE_RECORD_TTL.as_secs()),
-    }
-}
-
-fn guarded(epoch: Epoch, batch: &GuardedBatch) -> Batch {
-    let journal = JournalRecord { attempt: batch.attempt, epoch, locks: batch.writes.len() };
-    let guard = Guard { key: Key::Journal, value: journal.encode(), holds: (Key::Epoch, batch.guard) };
-    let guard = (!mutant::is(Mutant::SkipEpochGuard)).then_some(guard);
-    let mut writes: Vec<Write> = batch.writes.iter().map(lock_write).collect();
-    if guard.is_none() {
-        // The journal is still the last record: the revisions are counted from it.
-        writes.push(Write { key: Key::Journal, expected: None, value: journal.encode(), ttl_seconds: None });
-    }
-    Batch { writes, guard }
-}
-
 impl World {
     pub(super) fn clocks(&self, node: usize) -> Now {
         self.nodes[node].clock.now(self.now)
@@ -275,7 +248,11 @@ impl World {
     }
 
     fn check_engine(&mut self, node: usize) {
+        let now = self.clocks(node).boot;
         if let Some(serving) = &self.coords[node].serving {
+            if !serving.engine.term().acts(now) {
+                self.queues.lapse(serving.engine.term().epoch);
+            }
             let verdict = invariants::check(&serving.engine).map_err(|broken| broken.to_string());
             self.judge(verdict);
         }
@@ -328,7 +305,9 @@ impl World {
                 }
             }
             Input::Record { term, entry } => {
-                world.heard_of(node, entry.revision);
+                if world.coords[node].term() == Some(term) {
+                    world.heard_of(node, entry.revision);
+                }
                 if world.coords[node].record(now, term, entry) {
                     world.subscribe(node, term);
                 }
@@ -369,160 +348,5 @@ impl World {
         if let Some(serving) = &mut self.coords[node].serving {
             serving.engine.handle(now, Request { owner, reply: Some(asked.to), ask: asked.ask });
         }
-    }
-
-    pub(super) fn act(&mut self, node: usize) {
-        loop {
-            let coord = &mut self.coords[node];
-            if let Some(action) = coord.leadership.poll_action() {
-                self.act_on(node, action);
-            } else if let Some(output) = coord.serving.as_mut().and_then(|s| s.engine.poll_output()) {
-                self.act_for_engine(node, output);
-            } else {
-                return;
-            }
-            if let Some(span) = self.nodes[node].pause_next.take() {
-                // It stands still between the decision and the sending.
-                self.nodes[node].paused_until = self.now + span;
-            }
-        }
-    }
-
-    fn act_for_engine(&mut self, node: usize, output: Output<To>) {
-        let Some(serving) = &self.coords[node].serving else { return };
-        let (term, epoch) = (serving.number, serving.engine.term().epoch);
-        let after = self.coords[node].leadership.highest();
-        match output {
-            Output::Reply { to, reply } => {
-                self.queues.answered(epoch, &reply, to);
-                let body = reply::encode(Format::MessagePack, epoch, &reply);
-                self.publish(node, Msg::Reply { to, body, notice: None });
-            }
-            Output::Grant { to, grant, number } => {
-                let verdict = self.check_generation(node, &grant);
-                self.judge(verdict);
-                let body = reply::encode_grant(Format::MessagePack, epoch, &grant);
-                let notice = Some((node, self.nodes[node].inc, number));
-                self.publish(node, Msg::Reply { to, body, notice });
-            }
-            Output::Event(_) => {}
-            Output::Write(write) => {
-                self.check_order(node, epoch, std::slice::from_ref(&write));
-                let (name, attempt) = (write.name.clone(), write.record.attempt);
-                self.call(node, Purpose::Lock { term, name, attempt, after }, Op::Write(lock_write(&write)));
-            }
-            Output::Batch(batch) => {
-                self.check_order(node, epoch, &batch.writes);
-                let purpose = Purpose::Batch { term, attempt: batch.attempt, after };
-                self.call(node, purpose, Op::Batch(guarded(epoch, &batch)));
-            }
-            Output::Confirm(ticket) => {
-                let now = self.clocks(node).boot;
-                self.coords[node].leadership.confirm(now, ticket);
-            }
-        }
-    }
-
-    fn check_order(&mut self, node: usize, epoch: Epoch, writes: &[LockWrite]) {
-        let now = self.clocks(node).boot;
-        for write in writes {
-            let verdict = self.queues.begins(epoch, write, now);
-            self.judge(verdict);
-        }
-    }
-
-    fn act_on(&mut self, node: usize, action: Action) {
-        let now = self.clocks(node);
-        match action {
-            Action::ReadShard => self.call(node, Purpose::Shard, Op::ReadEpoch),
-            Action::Takeover { expected, epoch, lease } => {
-                let write = |key, expected, value| Write { key, expected, value, ttl_seconds: None };
-                let writes = vec![
-                    write(Key::Epoch, Some(expected), epoch.encode()),
-                    write(Key::Lease, None, lease.encode()),
-                ];
-                self.call(node, Purpose::Takeover, Op::Batch(Batch { writes, guard: None }));
-            }
-            Action::WriteLease { expected, lease } => {
-                let (key, value) = (Key::Lease, lease.encode());
-                let write = Write { key, expected: Some(expected), value, ttl_seconds: None };
-                self.call(node, Purpose::Lease, Op::Write(write));
-            }
-            Action::ReadLease { revision } => {
-                self.call(node, Purpose::LeaseRead(revision), Op::ReadAt(revision));
-            }
-            Action::CheckIdentity => self.call(node, Purpose::Identity, Op::Identify),
-            Action::Lead(term) => self.lead(node, term),
-            Action::Extend { until } => {
-                if let Some(serving) = &mut self.coords[node].serving {
-                    serving.engine.extend(now, until);
-                }
-            }
-            Action::Confirmed { ticket, revision } => {
-                if let Some(serving) = &mut self.coords[node].serving {
-                    serving.engine.handle_confirmed(now, ticket, revision);
-                }
-            }
-            Action::StepDown { why } => {
-                self.tell(|| format!("coordinator {node} steps down: {why}"));
-                self.coords[node].serving = None;
-            }
-            Action::Quarantine { why } => self.quarantine(node, why),
-            Action::Heartbeat { epoch } => {
-                let coordinator = self.coords[node].me;
-                self.publish(node, Msg::Beat { coordinator, epoch });
-            }
-            Action::Over => self.coords[node].over = true,
-        }
-    }
-
-    fn quarantine(&mut self, node: usize, why: String) {
-        self.tell(|| format!("coordinator {node} quarantines the shard: {why}"));
-        self.quarantines += 1;
-        let verdict = if self.stream.generation == 0 {
-            Err(format!("S11: a quarantine without a cause: {why}"))
-        } else {
-            Ok(())
-        };
-        self.judge(verdict);
-        let coord = &mut self.coords[node];
-        coord.quarantined = true;
-        if let Some(serving) = &mut coord.serving {
-            serving.engine.quarantine(why);
-        }
-    }
-
-    fn lead(&mut self, node: usize, term: natslock::engine::Term) {
-        let epoch = term.epoch;
-        self.tell(|| format!("coordinator {node} leads in epoch {epoch}"));
-        let coord = &mut self.coords[node];
-        coord.terms += 1;
-        let number = coord.terms;
-        let engine = Engine::new(Limits::default(), term);
-        coord.serving = Some(Serving { engine, number, subscribed: false, identified: false, loaded: false });
-        if mutant::is(Mutant::LoadByRead) {
-            self.load_by_read(node, number, epoch);
-        } else {
-            self.call(node, Purpose::Follow { term: number }, Op::Follow);
-        }
-        self.call(node, Purpose::Identity, Op::Identify);
-        self.publish(node, Msg::Leads);
-    }
-
-    fn stop(&mut self, node: usize, now: Now) {
-        if self.coords[node].stopping.is_some() {
-            return;
-        }
-        self.tell(|| format!("coordinator {node} is told to stop"));
-        if let Some(serving) = &mut self.coords[node].serving {
-            serving.subscribed = false;
-            serving.engine.handle_shutdown(now);
-        }
-        self.act(node);
-        let coord = &mut self.coords[node];
-        coord.serving = None;
-        coord.stopping = Some(now.boot + RESIGN_FOR);
-        let now = self.clocks(node).boot;
-        self.coords[node].leadership.resign(now);
     }
 }

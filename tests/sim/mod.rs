@@ -9,7 +9,9 @@
 
 mod client;
 mod clock;
+mod consumer;
 mod coordinator;
+mod driver;
 mod faults;
 #[cfg(feature = "mutants")]
 mod mutants;
@@ -18,11 +20,13 @@ mod queues;
 mod rng;
 mod schedules;
 mod script;
+mod stats;
 mod stream;
 mod witness;
 mod world;
 
-use self::world::{Stats, World};
+use self::stats::Stats;
+use self::world::World;
 
 fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -77,22 +81,7 @@ fn seeds() {
         stats.add(&some);
         failures.extend(broken);
     }
-    println!(
-        "sim: {} seeds, {:.1} simulated hours, {} events, {} messages, {} takeovers, {} grants, {} lost, \
-         {} notices, {} faults, {} FIFO inversions, {} quarantined, {} violations",
-        stats.seeds,
-        stats.time as f64 / 3.6e9,
-        stats.events,
-        stats.messages,
-        stats.takeovers,
-        stats.grants,
-        stats.lost,
-        stats.notices,
-        stats.faults,
-        stats.inversions,
-        stats.quarantined,
-        failures.len()
-    );
+    println!("sim: {stats}, {} violations", failures.len());
     if let Some((seed, _)) = failures.first() {
         for (seed, broken) in &failures {
             println!("SEED={seed} {broken}");

@@ -37,6 +37,10 @@ impl Queues {
             self.epoch = Some(epoch);
             self.places.clear();
         }
+        if self.epoch > Some(epoch) {
+            // Nobody is watched any more but the latest leader.
+            return;
+        }
         match ask {
             Ask::Acquire(acquire) => {
                 self.next += 1;
@@ -66,6 +70,13 @@ impl Queues {
         }
     }
 
+    /// The leader is not sure of its leadership: what it has not answered it may drop without a word.
+    pub(super) fn lapse(&mut self, epoch: Epoch) {
+        for (_, places) in self.places.iter_mut().filter(|((e, _), _)| *e == epoch) {
+            places.values_mut().for_each(|place| place.aside = true);
+        }
+    }
+
     /// An answer that ends a wait.
     pub(super) fn answered(&mut self, epoch: Epoch, reply: &Reply, to: To) {
         if !matches!(reply, Reply::Held(_) | Reply::Timeout { .. } | Reply::Error(_) | Reply::Granted(_)) {
@@ -90,11 +101,15 @@ impl Queues {
             }
         }
         let Some(last) = last else { return Ok(()) };
-        let overtaken =
-            places.values().find(|place| !place.aside && place.order < last && place.sure_until > now + NEAR);
-        overtaken.map_or(Ok(()), |place| {
+        let overtaken = places
+            .iter()
+            .find(|(_, place)| !place.aside && place.order < last && place.sure_until > now + NEAR);
+        overtaken.map_or(Ok(()), |(key, place)| {
             let name = write.name.as_str();
-            Err(format!("I8: in {name} number {last} begins before number {}", place.order))
+            Err(format!(
+                "I8: in {name} number {last} begins before number {} of {key:?}: {begun:?}",
+                place.order
+            ))
         })
     }
 }

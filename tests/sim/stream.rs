@@ -13,7 +13,7 @@ use super::coordinator::{Done, Input};
 use super::world::{Event, World};
 
 /// How many old records a stale answer may come from.
-const HISTORY: usize = 40;
+pub(super) const HISTORY: usize = 40;
 
 #[derive(Debug, Clone)]
 pub(super) enum Op {
@@ -53,8 +53,8 @@ pub(super) struct Follower {
     pub(super) node: usize,
     pub(super) inc: u32,
     pub(super) term: u64,
-    position: Revision,
-    armed: bool,
+    pub(super) position: Revision,
+    pub(super) armed: bool,
 }
 
 pub(super) struct Stream {
@@ -67,7 +67,7 @@ pub(super) struct Stream {
     pub(super) deleted_until: Option<u64>,
     pub(super) followers: BTreeMap<u64, Follower>,
     late: BTreeMap<Key, usize>,
-    history: VecDeque<(Key, Entry)>,
+    pub(super) history: VecDeque<(Key, Entry)>,
     snapshots: VecDeque<StoreCore>,
 }
 
@@ -98,7 +98,7 @@ impl Stream {
     }
 }
 
-fn time(now: u64) -> Timestamp {
+pub(super) fn time(now: u64) -> Timestamp {
     Timestamp::from_boot(std::time::Duration::from_micros(now))
 }
 
@@ -126,7 +126,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self, call: Call, done: Done) {
+    pub(super) fn answer(&mut self, call: Call, done: Done) {
         if let Some(arrives) = self.leg_down(call.node, self.now) {
             self.at(arrives, Event::Done { call, done });
         }
@@ -293,62 +293,6 @@ impl World {
         }
     }
 
-    // -- the standing consumer --
-
-    fn follow(&mut self, call: Call) {
-        let Purpose::Follow { term } = call.purpose else { return };
-        let follower =
-            Follower { node: call.node, inc: call.inc, term, position: Revision::NONE, armed: true };
-        self.stream.followers.insert(call.id, follower);
-        let id = call.id;
-        self.answer(call, Done::Following);
-        self.at(self.now + 2 * MS, Event::Pump { follower: id });
-    }
-
-    pub(super) fn wake_followers(&mut self) {
-        let idle: Vec<u64> =
-            self.stream.followers.iter().filter(|(_, f)| !f.armed).map(|(id, _)| *id).collect();
-        for id in idle {
-            let at = self.now + self.rng.range(100, 2 * MS);
-            if let Some(follower) = self.stream.followers.get_mut(&id) {
-                follower.armed = true;
-            }
-            self.at(at, Event::Pump { follower: id });
-        }
-    }
-
-    /// Delivers what is new, in order, and skips what was overwritten meanwhile. A consumer that is cut off
-    /// goes on where it was.
-    pub(super) fn pump(&mut self, id: u64) {
-        let Some(follower) = self.stream.followers.get_mut(&id) else { return };
-        let (node, inc, term) = (follower.node, follower.inc, follower.term);
-        let live =
-            self.nodes[node].up && self.nodes[node].inc == inc && self.coords[node].term() == Some(term);
-        if !live {
-            self.stream.followers.remove(&id);
-            return;
-        }
-        let cut = self.nodes[node].cut_down.until.max(self.nodes[node].cut_up.until);
-        let held_until = cut.max(self.stream.consumers_until).max(self.stream.deleted_until.unwrap_or(0));
-        if held_until > self.now {
-            self.at(held_until + MS, Event::Pump { follower: id });
-            return;
-        }
-        follower.armed = false;
-        if self.script.storeless.contains(&node) {
-            return;
-        }
-        let mut entries = Vec::new();
-        while let Some(entry) = self.stream.core.next_after(time(self.now), follower.position) {
-            follower.position = entry.revision;
-            entries.push(entry);
-        }
-        for entry in entries {
-            let arrives = self.in_order(usize::MAX, node, self.now + self.nodes[node].latency);
-            self.at(arrives, Event::ToCoordinator { node, inc, input: Input::Record { term, entry } });
-        }
-    }
-
     // -- storage that goes back --
 
     pub(super) fn roll_back(&mut self) {
@@ -391,27 +335,5 @@ impl World {
         for (node, inc, term) in followers {
             self.at(self.now + MS, Event::ToCoordinator { node, inc, input: Input::Interrupted { term } });
         }
-    }
-}
-
-/// The defect of loading by a read (S5).
-impl World {
-    pub(super) fn load_by_read(&mut self, node: usize, term: u64, epoch: natslock::types::Epoch) {
-        let cutoff = usize::try_from(self.rng.below(HISTORY as u64)).unwrap();
-        let mut found: BTreeMap<Key, Entry> = BTreeMap::new();
-        for (key, entry) in self.stream.history.iter().take(cutoff) {
-            if matches!(key, Key::Lock(_)) {
-                found.insert(key.clone(), entry.clone());
-            }
-        }
-        let inc = self.nodes[node].inc;
-        let seen = Entry { key: Key::Journal, revision: epoch.revision(), value: None };
-        for entry in found.into_values().chain([seen]) {
-            self.at(self.now + MS, Event::ToCoordinator { node, inc, input: Input::Record { term, entry } });
-        }
-        self.calls += 1;
-        let follower = Follower { node, inc, term, position: epoch.revision(), armed: true };
-        self.stream.followers.insert(self.calls, follower);
-        self.at(self.now + 5 * MS, Event::Pump { follower: self.calls });
     }
 }

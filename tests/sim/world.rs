@@ -11,6 +11,7 @@ use super::net::{Got, Msg};
 use super::queues::Queues;
 use super::rng::Rng;
 use super::script::Script;
+use super::stats::Stats;
 use super::stream::{Call, Op, Stream};
 use super::witness::{Verdict, Witness};
 
@@ -47,38 +48,6 @@ pub(super) struct Node {
     pub(super) cut_down: Cut,
     pub(super) latency: u64,
     timer: Option<u64>,
-}
-
-/// What happened in one seed, or in many.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Stats {
-    pub(super) seeds: u64,
-    pub(super) time: u64,
-    pub(super) events: u64,
-    pub(super) messages: u64,
-    pub(super) takeovers: u64,
-    pub(super) grants: u64,
-    pub(super) lost: u64,
-    pub(super) notices: u64,
-    pub(super) faults: u64,
-    pub(super) inversions: u64,
-    pub(super) quarantined: u64,
-}
-
-impl Stats {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.seeds += other.seeds;
-        self.time += other.time;
-        self.events += other.events;
-        self.messages += other.messages;
-        self.takeovers += other.takeovers;
-        self.grants += other.grants;
-        self.lost += other.lost;
-        self.notices += other.notices;
-        self.faults += other.faults;
-        self.inversions += other.inversions;
-        self.quarantined += other.quarantined;
-    }
 }
 
 /// How large the world is.

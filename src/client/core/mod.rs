@@ -328,9 +328,15 @@ impl Core {
 }
 
 /// Until when a lease may be believed in that was conferred by the answer to a request sent at `sent`: 1 % less
-/// than the leader reckons, because clocks may differ by that much.
+/// than the leader reckons, because clocks may differ by that much. The wait is as the leader's clock has it, too:
+/// of a wait of 100 s a slower clock of the client's would add a second to the lease.
 fn deadline(sent: Timestamp, waited: Duration, ttl: Ttl) -> Timestamp {
-    sent + waited + ttl.get() * 99 / 100
+    let span = if mutant::is(Mutant::WaitWithoutDrift) {
+        waited + ttl.get() * 99 / 100
+    } else {
+        (waited + ttl.get()) * 99 / 100
+    };
+    sent + span
 }
 
 /// How a lease is named in a renewal.
