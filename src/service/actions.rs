@@ -57,7 +57,8 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
                 self.work.push(io::take_over(store, expected, &epoch, &lease));
             }
             Action::WriteLease { expected, lease } => {
-                self.work.push(io::write_lease(store, expected, &lease))
+                let after = self.leadership.highest();
+                self.work.push(io::write_lease(store, after, expected, &lease));
             }
             Action::ReadLease { revision } => self.work.push(io::read_lease(store, revision)),
             Action::CheckIdentity => self.work.push(io::identify(store)),

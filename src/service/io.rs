@@ -35,7 +35,10 @@ pub(super) enum Done {
         outcome: WriteOutcome,
     },
     TakeoverWritten(WriteOutcome),
-    LeaseWritten(WriteOutcome),
+    LeaseWritten {
+        after: Revision,
+        outcome: WriteOutcome,
+    },
     ShardRead(Option<ShardRead>),
     LeaseRead {
         revision: Revision,
@@ -113,9 +116,14 @@ pub(super) fn take_over<S: Store>(
     async move { Done::TakeoverWritten(store.write_batch(Batch { writes, guard: None }).await) }.boxed()
 }
 
-pub(super) fn write_lease<S: Store>(store: S, expected: Revision, lease: &LeaseRecord) -> Work {
+pub(super) fn write_lease<S: Store>(
+    store: S,
+    after: Revision,
+    expected: Revision,
+    lease: &LeaseRecord,
+) -> Work {
     let write = Write { key: Key::Lease, expected: Some(expected), value: lease.encode(), ttl_seconds: None };
-    async move { Done::LeaseWritten(store.write(write).await) }.boxed()
+    async move { Done::LeaseWritten { after, outcome: store.write(write).await } }.boxed()
 }
 
 /// First the epoch, then the lease: a takeover in between is found out by the epoch that is expected.

@@ -236,7 +236,10 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
                 }
             }
             Done::TakeoverWritten(outcome) => self.leadership.handle_takeover(now.boot, outcome),
-            Done::LeaseWritten(outcome) => self.leadership.handle_lease_written(now.boot, outcome),
+            Done::LeaseWritten { after, outcome } => {
+                self.handle_stored(after, outcome);
+                self.leadership.handle_lease_written(now.boot, outcome);
+            }
             Done::ShardRead(read) => self.leadership.handle_shard_read(now.boot, read),
             Done::LeaseRead { revision, record } => {
                 self.leadership.handle_lease_read(now.boot, revision, record);

@@ -147,7 +147,10 @@ impl Coord {
                 }
             }
             (Purpose::Takeover, _) => self.leadership.handle_takeover(now.boot, written),
-            (Purpose::Lease, _) => self.leadership.handle_lease_written(now.boot, written),
+            (Purpose::Lease { after }, _) => {
+                self.stored(after, written);
+                self.leadership.handle_lease_written(now.boot, written);
+            }
             (Purpose::Shard, Done::Shard { epoch, lease }) => {
                 self.leadership.handle_shard_read(now.boot, Some(ShardRead { epoch, lease }));
             }

@@ -93,7 +93,7 @@ impl World {
     fn check_order(&mut self, node: usize, epoch: Epoch, writes: &[LockWrite]) {
         let now = self.clocks(node).boot;
         for write in writes {
-            let verdict = self.queues.begins(epoch, write, now);
+            let verdict = self.queues.begins(epoch, write, now, |key| self.witness.has_held(key));
             self.judge(verdict);
         }
     }
@@ -113,7 +113,8 @@ impl World {
             Action::WriteLease { expected, lease } => {
                 let (key, value) = (Key::Lease, lease.encode());
                 let write = Write { key, expected: Some(expected), value, ttl_seconds: None };
-                self.call(node, Purpose::Lease, Op::Write(write));
+                let after = self.coords[node].leadership.highest();
+                self.call(node, Purpose::Lease { after }, Op::Write(write));
             }
             Action::ReadLease { revision } => {
                 self.call(node, Purpose::LeaseRead(revision), Op::ReadAt(revision));

@@ -6,6 +6,13 @@
 //!
 //! | bug | found by | reproduced by |
 //! |---|---|---|
+//! | A leader whose stream went back grants a token that it has seen, until it writes its lease | `S11` in random seeds | mutant `SkipQuarantine`; `SEED=82`, `SEED=464` |
+//! | A standby that takes over a bucket made again does not notice | `S11` in random seeds | `SEED=13`, `SEED=33` |
+//! | `waited_ms` is added without drift: a client believes up to 1 % of the wait longer than the leader | `P3` in random seeds | `SEED=80`; mutant `WaitWithoutDrift` |
+//!
+//! Clocks differ in rate by at most 1 % between any two machines. A grant with a notice is never duplicated:
+//! a publish is sent at most once. After a rollback or a new bucket only S11 is demanded; the liveness phase is
+//! judged where nobody has quarantined the shard.
 
 mod client;
 mod clock;
@@ -53,7 +60,7 @@ fn tell(seed: u64, minutes: u64) -> String {
 #[test]
 fn seeds() {
     let minutes = from_env("MINUTES", 10);
-    let few = if cfg!(debug_assertions) { 12 } else { 300 };
+    let few = if cfg!(debug_assertions) { 8 } else { 300 };
     let (first, count) = match std::env::var("SEED") {
         Ok(seed) => (seed.parse().unwrap(), 1),
         Err(_) => (from_env("FIRST", 1), from_env("SEEDS", few)),
@@ -96,5 +103,15 @@ fn a_seed_reproduces_everything() {
         let (first, second) = (run(seed, 4).0, run(seed, 4).0);
         assert_eq!((first.hash, &first.stats), (second.hash, &second.stats), "seed {seed}");
         assert_ne!(first.hash, run(seed + 1, 4).0.hash);
+    }
+}
+
+/// Seeds that found something; see the table above.
+#[test]
+fn seeds_that_found_something() {
+    let seeds: &[u64] = if cfg!(debug_assertions) { &[13] } else { &[12, 13, 33, 80, 82, 144, 154, 464] };
+    for seed in seeds {
+        let broken = run(*seed, 10).1;
+        assert!(broken.is_none(), "{broken:?}\n{}", tell(*seed, 10));
     }
 }

@@ -90,7 +90,13 @@ impl Queues {
     }
 
     /// A write leaves the leader: nobody whom it begins has overtaken one who surely waits.
-    pub(super) fn begins(&mut self, epoch: Epoch, write: &LockWrite, now: Timestamp) -> Verdict {
+    pub(super) fn begins(
+        &mut self,
+        epoch: Epoch,
+        write: &LockWrite,
+        now: Timestamp,
+        held: impl Fn(&IdHash) -> bool,
+    ) -> Verdict {
         let Some(places) = self.places.get_mut(&(epoch, write.name.clone())) else { return Ok(()) };
         let begun = write.record.holders.iter().filter(|h| matches!(h.token, StoredToken::Index(_)));
         let begun: Vec<IdHash> = begun.map(|holder| holder.id).collect();
@@ -101,9 +107,9 @@ impl Queues {
             }
         }
         let Some(last) = last else { return Ok(()) };
-        let overtaken = places
-            .iter()
-            .find(|(_, place)| !place.aside && place.order < last && place.sure_until > now + NEAR);
+        let overtaken = places.iter().find(|(key, place)| {
+            !held(key) && !place.aside && place.order < last && place.sure_until > now + NEAR
+        });
         overtaken.map_or(Ok(()), |(key, place)| {
             let name = write.name.as_str();
             Err(format!(

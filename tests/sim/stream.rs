@@ -32,7 +32,7 @@ pub(super) enum Purpose {
     Lock { term: u64, name: LockName, attempt: AttemptId, after: Revision },
     Batch { term: u64, attempt: AttemptId, after: Revision },
     Takeover,
-    Lease,
+    Lease { after: Revision },
     Shard,
     LeaseRead(Revision),
     Identity,

@@ -27,6 +27,8 @@ pub(super) struct Witness {
     issued: BTreeMap<(LockName, Token), IdHash>,
     highest: BTreeMap<LockName, Token>,
     begun: BTreeSet<(Epoch, IdHash)>,
+    /// Those that a record has named: they do not wait any more, whatever they ask for.
+    named: BTreeSet<IdHash>,
     /// In which generation, and in which bucket, the latest write with this revision was made.
     pub(super) made: BTreeMap<Revision, (u32, u64)>,
     /// What was written is gone, and its numbers were used again.
@@ -42,6 +44,10 @@ impl Witness {
     /// The owner wants it to end.
     pub(super) fn release(&mut self, key: IdHash) {
         self.released.insert(key);
+    }
+
+    pub(super) fn has_held(&self, key: &IdHash) -> bool {
+        self.named.contains(key)
     }
 
     /// The process is gone, and what it believed.
@@ -165,6 +171,7 @@ impl World {
             }
             *highest = (*highest).max(token);
             witness.issued.insert((lock.clone(), token), holder.id);
+            witness.named.insert(holder.id);
             let again = !witness.begun.insert((record.epoch, holder.id));
             if again && self.stream.generation == 0 {
                 return Err(format!(
