@@ -7,7 +7,7 @@ use natslock::engine::message::{EntryContent, GrantNumber, LockEntry, Now, Reque
 use natslock::engine::{Engine, invariants};
 use natslock::service::leadership::{Identity, Leadership, ShardRead};
 use natslock::store::Entry;
-use natslock::types::{CoordinatorId, Epoch, Key, Revision, Timestamp};
+use natslock::types::{CoordinatorId, Epoch, Key, LockName, Revision, Timestamp, Token};
 use natslock::wire::record::{EpochRecord, LeaseRecord, decode_lock};
 
 use super::clock::{MS, SECOND};
@@ -69,6 +69,8 @@ pub(super) struct Coord {
     pub(super) quarantined: bool,
     /// The highest revision it was told of in each generation of the storage.
     pub(super) told: BTreeMap<u32, Revision>,
+    /// The latest token that it granted of each lock.
+    pub(super) granted: BTreeMap<LockName, Token>,
 }
 
 impl Coord {
@@ -87,6 +89,7 @@ impl Coord {
             over: false,
             quarantined: false,
             told: BTreeMap::new(),
+            granted: BTreeMap::new(),
         }
     }
 

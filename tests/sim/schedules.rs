@@ -123,6 +123,16 @@ fn notice_of_an_older_grant() -> World {
     world
 }
 
+/// All of them.
+#[cfg(feature = "mutants")]
+pub(super) const ALL: [fn() -> World; 5] = [
+    grant_is_late,
+    repeat_is_answered,
+    deposed_leader_answers,
+    successor_resigns_at_once,
+    notice_of_an_older_grant,
+];
+
 fn holds(schedule: fn() -> World, mutant: Mutant) {
     let world = schedule();
     assert!(world.broken.is_none(), "{:?}\n{}", world.broken, world.story.join("\n"));
