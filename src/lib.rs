@@ -9,6 +9,9 @@ pub mod clock;
 pub mod connect;
 pub mod docs;
 pub mod engine;
+// Not a part of the interface: see the module.
+#[doc(hidden)]
+pub mod mutant;
 pub mod nats;
 #[cfg(feature = "coordinator")]
 pub mod service;

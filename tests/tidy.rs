@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 /// may also use `engine::message`, the values that an engine speaks in.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("types", &[]),
-    ("engine", &["types"]),
+    ("mutant", &[]),
+    ("engine", &["types", "mutant"]),
     ("clock", &["types", "engine::message"]),
     ("wire", &["types", "engine"]),
     ("store", &["types", "clock", "engine::message"]),
     ("transport", &["types", "clock"]),
     ("nats", &["types", "engine", "clock", "wire", "store", "transport"]),
-    ("service", &["types", "engine", "clock", "wire", "store", "transport"]),
-    ("client", &["types", "engine", "clock", "wire", "store", "transport", "service"]),
+    ("service", &["mutant", "types", "engine", "clock", "wire", "store", "transport"]),
+    ("client", &["mutant", "types", "engine", "clock", "wire", "store", "transport", "service"]),
     ("connect", &["types", "clock", "wire", "store", "transport", "nats", "service", "client"]),
     ("blocking", &["types", "engine", "clock", "nats", "service", "client", "connect"]),
     (

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::mutant::{self, Mutant};
+
 /// The pause after "nobody listens": short, and different for each client.
 const NOBODY: Duration = Duration::from_millis(100);
 /// The first pause without any answer.
@@ -34,7 +36,8 @@ impl Pace {
     /// The coordinator has said that the request waits.
     pub(super) fn after_queued(&mut self) -> Duration {
         self.silence = SILENCE_MIN;
-        let pause = self.alive_every;
+        let pause =
+            if mutant::is(Mutant::NoReannounce) { Duration::from_secs(86_400) } else { self.alive_every };
         self.jittered(pause)
     }
 

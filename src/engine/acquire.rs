@@ -6,6 +6,7 @@ use super::holder::Delivery;
 use super::lock::{Lock, Place};
 use super::message::{Acquire, Code, LostReason, Refusal, Reply};
 use super::queue::Waiter;
+use crate::mutant::{self, Mutant};
 use crate::types::{Claim, IdHash, LockName, OwnerName};
 
 impl<R: Clone> Engine<R> {
@@ -85,8 +86,15 @@ impl<R: Clone> Lock<R> {
             books.refuse(to, finished_refusal(LostReason::Released));
         } else {
             holder.settle(books);
-            holder.confer(books.now.boot);
-            let grant = holder.grant(ask.id.clone(), std::time::Duration::ZERO);
+            if !mutant::is(Mutant::RepeatIsNoRenewal) {
+                holder.confer(books.now.boot);
+            }
+            let old = if mutant::is(Mutant::RepeatWithOldWait) {
+                holder.held(books.now)
+            } else {
+                std::time::Duration::ZERO
+            };
+            let grant = holder.grant(ask.id.clone(), old);
             books.reply(to, Reply::Granted(grant));
         }
     }
@@ -187,6 +195,9 @@ impl<R: Clone> Lock<R> {
 impl<R> super::holder::Holder<R> {
     /// Its owner was heard of: a grant that is reported undelivered from now on means nothing.
     pub(super) fn settle(&mut self, books: &mut Books<R>) {
+        if mutant::is(Mutant::HonourAny503) {
+            return;
+        }
         if let Delivery::Once(number) = self.delivery {
             books.deliveries.remove(&number);
         }

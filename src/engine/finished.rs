@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::limits::Limits;
 use super::message::LostReason;
+use crate::mutant::{self, Mutant};
 use crate::types::{IdHash, LockName, Timestamp};
 
 /// What is remembered of a finished id.
@@ -37,6 +38,9 @@ impl Finished {
         end: (LostReason, Duration),
     ) {
         self.forget(now, limits);
+        if mutant::is(Mutant::ForgetFinished) {
+            return;
+        }
         let (why, held) = end;
         self.ids.insert(id, FinishedId { name, why, held, at: now });
         self.order.push_back((now, id));

@@ -10,6 +10,7 @@ use super::message::{
 };
 use super::plan::{Taken, may_begin};
 use super::queue::{WaitQueue, Waiter};
+use crate::mutant::{self, Mutant};
 use crate::types::{AttemptId, Claim, IdHash, LockName, Revision, Timestamp};
 
 /// One lock.
@@ -145,7 +146,7 @@ impl<R: Clone> Lock<R> {
     pub(super) fn is_frozen_for(&self, key: &IdHash) -> bool {
         match &self.phase {
             Phase::Idle | Phase::Writing(_) => false,
-            Phase::InBatch(flight) => flight.commit.ends(key),
+            Phase::InBatch(flight) => flight.commit.ends(key) && !mutant::is(Mutant::RenewWhileExpiring),
             Phase::Confirming(..) => true,
         }
     }

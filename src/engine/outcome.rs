@@ -13,6 +13,7 @@ use super::lock::{Flight, Lock, Phase, Proof};
 use super::message::{
     EntryContent, Event, EventKind, LockEntry, LostReason, Now, Output, Reply, Ticket, WriteOutcome,
 };
+use crate::mutant::{self, Mutant};
 use crate::types::{AttemptId, IdHash, LockName, OwnerName, Revision};
 
 impl<R: Clone> Engine<R> {
@@ -40,6 +41,8 @@ impl<R: Clone> Engine<R> {
             return;
         }
         match outcome {
+            WriteOutcome::Unknown if mutant::is(Mutant::TimeoutIsFailure) => self.mistake_batch(),
+            WriteOutcome::NotNow if mutant::is(Mutant::NotNowIsFailure) => self.mistake_batch(),
             WriteOutcome::Acknowledged(last) => self.commit_batch(last),
             WriteOutcome::Mismatch(_) => self.doubt_batch(),
             WriteOutcome::NotNow => {
@@ -79,6 +82,16 @@ impl<R: Clone> Engine<R> {
         }
     }
 
+    /// The defects of taking no answer, or "not now", for a failure.
+    fn mistake_batch(&mut self) {
+        self.doubt_batch();
+        for name in std::mem::take(&mut self.books.confirming) {
+            if let Some(lock) = self.locks.get_mut(&name) {
+                lock.resolve(&mut self.books);
+            }
+        }
+    }
+
     fn doubt_soon(&mut self) {
         let Some(flight) = &self.batch else { return };
         for write in &flight.batch.writes {
@@ -109,6 +122,7 @@ impl<R: Clone> Engine<R> {
     pub(super) fn resolve(&mut self) {
         let delivered = self.books.delivered;
         let known = |lock: &Lock<R>| match &lock.phase {
+            Phase::Confirming(..) if mutant::is(Mutant::RefusedIsKnown) => true,
             Phase::Confirming(_, proof) => proof.proven.is_some_and(|proven| proven <= delivered),
             _ => true,
         };
@@ -244,7 +258,7 @@ impl<R: Clone> Lock<R> {
         });
         if let Some(answers) = cancelled {
             holder.tenure = Tenure::Ending { answers };
-        } else if books.may_confer() {
+        } else if books.may_confer() || mutant::is(Mutant::GrantAfterLapse) {
             holder.confer(now.boot);
             let grant = holder.grant(waiter.id, now.boot.since(waiter.received));
             let number = books.send_grant(waiter.reply, grant, (self.name.clone(), holder.key));

@@ -9,6 +9,7 @@ use super::holder::Tenure;
 use super::limits::await_answer;
 use super::lock::{Lock, Place};
 use super::message::{Code, LeaseRef, LostReason, Reply};
+use crate::mutant::{self, Mutant};
 use crate::types::{IdHash, LeaseId, LockName, OwnerName};
 
 impl<R: Clone> Engine<R> {
@@ -30,6 +31,15 @@ impl<R: Clone> Engine<R> {
         if let Some(finished) = self.books.finished.get(&key) {
             let held = finished.held;
             self.books.released(to, lease.id, held);
+            return;
+        }
+        let lock = self.books.ids.get(&key).and_then(|name| self.locks.get_mut(name));
+        if mutant::is(Mutant::AcceptWrongId)
+            && lock.is_none()
+            && let Some(lock) = self.locks.get_mut(&name).filter(|lock| !lock.holders.is_empty())
+        {
+            let lease = LeaseRef { token: None, ..lease };
+            lock.release_held(0, to, lease, keep, &mut self.books);
             return;
         }
         let lock = self.books.ids.get(&key).and_then(|name| self.locks.get_mut(name));

@@ -4,6 +4,7 @@ use super::Engine;
 use super::acquire::{finished_refusal, other_lock_refusal};
 use super::lock::{Lock, Place};
 use super::message::{Code, LeaseRef, LostReason, Reply};
+use crate::mutant::{self, Mutant};
 use crate::types::{IdHash, LockName, OwnerName, Ttl};
 
 /// What became of the renewal of one lease.
@@ -41,7 +42,7 @@ impl<R: Clone> Engine<R> {
         let (mut renewed, mut lost) = (Vec::new(), Vec::new());
         for lease in leases {
             let key = lease.id.hash(owner);
-            if self.is_unsure_of(&key, &lease) {
+            if self.is_unsure_of(&key, &lease) && !mutant::is(Mutant::AnswerFromStaleCache) {
                 continue;
             }
             match self.renew_one(&key, &lease) {
@@ -73,7 +74,9 @@ impl<R: Clone> Engine<R> {
                     return Renewal::Lost(LostReason::Released);
                 }
                 holder.settle(&mut self.books);
-                holder.confer(now);
+                if !mutant::is(Mutant::RenewalConfersNothing) {
+                    holder.confer(now);
+                }
                 Renewal::Renewed(holder.ttl, holder.ttl.get())
             }
             // Who names a token speaks of a lease, not of a place in the queue.

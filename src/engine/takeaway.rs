@@ -8,6 +8,7 @@ use super::holder::{Delivery, Tenure};
 use super::limits::{BATCH_LOCKS_MAX, await_answer};
 use super::lock::{Lock, Phase};
 use super::message::{Code, GrantNumber, GuardedBatch, LockWrite, Now, Output};
+use crate::mutant::{self, Mutant};
 use crate::types::{IdHash, LockName, Timestamp};
 
 /// The batch that is on its way.
@@ -27,7 +28,9 @@ impl<R: Clone> Engine<R> {
         let Some((name, key)) = self.books.deliveries.remove(&number) else { return };
         let lock = self.locks.get_mut(&name);
         let holder = lock.and_then(|lock| lock.holders.iter_mut().find(|holder| holder.key == key));
-        if let Some(holder) = holder.filter(|holder| holder.delivery == Delivery::Once(number)) {
+        if let Some(holder) = holder
+            .filter(|holder| holder.delivery == Delivery::Once(number) || mutant::is(Mutant::HonourAny503))
+        {
             holder.delivery = Delivery::Undelivered;
             self.books.due.insert(name);
         }
@@ -77,6 +80,12 @@ impl<R: Clone> Engine<R> {
             }
             let mut flight = lock.take_off(&mut self.books, attempt, leaving);
             flight.admins = std::mem::take(&mut lock.admins);
+            if mutant::is(Mutant::PlainTakeAway) {
+                flight.write.record.attempt = self.books.next_attempt();
+                self.books.outputs.push_back(Output::Write(flight.write.clone()));
+                lock.phase = Phase::Writing(flight);
+                continue;
+            }
             writes.push(flight.write.clone());
             lock.phase = Phase::InBatch(flight);
         }

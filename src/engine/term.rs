@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::mutant::{self, Mutant};
 use crate::types::{CoordinatorId, Epoch, Timestamp};
 
 /// The term that the engine serves.
@@ -23,11 +24,14 @@ pub struct Term {
 impl Term {
     /// True while the leader may confer time and answer.
     pub fn acts(&self, now: Timestamp) -> bool {
-        now < self.act_until
+        now < self.act_until || mutant::is(Mutant::AnswerWhileUnsure)
     }
 
     /// The earliest end of a lease of this length that is not renewed from `learnt` on.
     pub(super) fn earliest_end(&self, learnt: Timestamp, ttl: Duration) -> Timestamp {
+        if mutant::is(Mutant::FoundWithoutLease) {
+            return self.overlap_until;
+        }
         learnt.max(self.overlap_until) + ttl
     }
 }

@@ -36,12 +36,15 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     async fn act_for_engine(&mut self, output: Output<ReplyTo>) {
         let Some(serving) = &self.serving else { return };
         let (term, epoch) = (serving.number, serving.engine.term().epoch);
+        let after = self.leadership.highest();
         match output {
             Output::Reply { to, reply } => self.outbox.reply(&to, epoch, &reply).await,
             Output::Grant { to, grant, number } => self.outbox.grant(&to, epoch, grant, number).await,
             Output::Event(event) => self.outbox.event(epoch, &event).await,
-            Output::Write(write) => self.work.push(io::write(self.store.clone(), term, write)),
-            Output::Batch(batch) => self.work.push(io::write_batch(self.store.clone(), term, epoch, batch)),
+            Output::Write(write) => self.work.push(io::write(self.store.clone(), term, after, write)),
+            Output::Batch(batch) => {
+                self.work.push(io::write_batch(self.store.clone(), term, epoch, after, batch))
+            }
             Output::Confirm(ticket) => self.leadership.confirm(self.clock.now().boot, ticket),
         }
     }
@@ -54,7 +57,8 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
                 self.work.push(io::take_over(store, expected, &epoch, &lease));
             }
             Action::WriteLease { expected, lease } => {
-                self.work.push(io::write_lease(store, expected, &lease))
+                let after = self.leadership.highest();
+                self.work.push(io::write_lease(store, after, expected, &lease));
             }
             Action::ReadLease { revision } => self.work.push(io::read_lease(store, revision)),
             Action::CheckIdentity => self.work.push(io::identify(store)),
@@ -98,8 +102,10 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             number: self.terms,
             records: None,
             requests: None,
+            identified: false,
             loaded: false,
         });
+        self.work.push(io::identify(self.store.clone()));
         self.work.push(io::follow(self.store.clone(), self.clock.clone(), self.terms));
         self.outbox.leads(&leader, self.clock.now()).await;
     }

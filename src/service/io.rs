@@ -20,14 +20,38 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// An outcome.
 pub(super) enum Done {
-    Written { term: u64, name: LockName, attempt: AttemptId, outcome: WriteOutcome },
-    BatchWritten { term: u64, attempt: AttemptId, outcome: WriteOutcome },
+    /// `after` is the highest revision that had been seen when it was sent.
+    Written {
+        term: u64,
+        name: LockName,
+        attempt: AttemptId,
+        after: Revision,
+        outcome: WriteOutcome,
+    },
+    BatchWritten {
+        term: u64,
+        attempt: AttemptId,
+        after: Revision,
+        outcome: WriteOutcome,
+    },
     TakeoverWritten(WriteOutcome),
-    LeaseWritten(WriteOutcome),
+    LeaseWritten {
+        after: Revision,
+        outcome: WriteOutcome,
+    },
     ShardRead(Option<ShardRead>),
-    LeaseRead { revision: Revision, record: Option<LeaseRecord> },
-    Following { term: u64, records: BoxStream<'static, Delivery> },
-    Subscribed { term: u64, requests: BoxStream<'static, Message> },
+    LeaseRead {
+        revision: Revision,
+        record: Option<LeaseRecord>,
+    },
+    Following {
+        term: u64,
+        records: BoxStream<'static, Delivery>,
+    },
+    Subscribed {
+        term: u64,
+        requests: BoxStream<'static, Message>,
+    },
     Identified(Option<String>),
 }
 
@@ -51,23 +75,29 @@ fn lock_write(write: &LockWrite) -> Write {
     }
 }
 
-pub(super) fn write<S: Store>(store: S, term: u64, write: LockWrite) -> Work {
+pub(super) fn write<S: Store>(store: S, term: u64, after: Revision, write: LockWrite) -> Work {
     async move {
         let outcome = store.write(lock_write(&write)).await;
-        Done::Written { term, name: write.name, attempt: write.record.attempt, outcome }
+        Done::Written { term, name: write.name, attempt: write.record.attempt, after, outcome }
     }
     .boxed()
 }
 
 /// The locks' writes, and behind them the journal's, which holds the epoch (S6).
-pub(super) fn write_batch<S: Store>(store: S, term: u64, epoch: Epoch, batch: GuardedBatch) -> Work {
+pub(super) fn write_batch<S: Store>(
+    store: S,
+    term: u64,
+    epoch: Epoch,
+    after: Revision,
+    batch: GuardedBatch,
+) -> Work {
     async move {
         let attempt = batch.attempt;
         let journal = JournalRecord { attempt, epoch, locks: batch.writes.len() };
         let guard = Guard { key: Key::Journal, value: journal.encode(), holds: (Key::Epoch, batch.guard) };
         let writes = batch.writes.iter().map(lock_write).collect();
         let outcome = store.write_batch(Batch { writes, guard: Some(guard) }).await;
-        Done::BatchWritten { term, attempt, outcome }
+        Done::BatchWritten { term, attempt, after, outcome }
     }
     .boxed()
 }
@@ -86,9 +116,14 @@ pub(super) fn take_over<S: Store>(
     async move { Done::TakeoverWritten(store.write_batch(Batch { writes, guard: None }).await) }.boxed()
 }
 
-pub(super) fn write_lease<S: Store>(store: S, expected: Revision, lease: &LeaseRecord) -> Work {
+pub(super) fn write_lease<S: Store>(
+    store: S,
+    after: Revision,
+    expected: Revision,
+    lease: &LeaseRecord,
+) -> Work {
     let write = Write { key: Key::Lease, expected: Some(expected), value: lease.encode(), ttl_seconds: None };
-    async move { Done::LeaseWritten(store.write(write).await) }.boxed()
+    async move { Done::LeaseWritten { after, outcome: store.write(write).await } }.boxed()
 }
 
 /// First the epoch, then the lease: a takeover in between is found out by the epoch that is expected.
@@ -127,6 +162,15 @@ pub(super) fn read_lease<S: Store>(store: S, revision: Revision) -> Work {
 
 pub(super) fn identify<S: Store>(store: S) -> Work {
     async move { Done::Identified(store.identity().await.ok()) }.boxed()
+}
+
+/// The same after a pause.
+pub(super) fn identify_later<S: Store, C: Clock>(store: S, clock: C) -> Work {
+    async move {
+        clock.sleep_until(clock.now().boot + RETRY_AFTER).await;
+        Done::Identified(store.identity().await.ok())
+    }
+    .boxed()
 }
 
 /// Makes the standing consumer, as often as it takes.

@@ -3,7 +3,9 @@
 mod actions;
 mod config;
 mod io;
-mod leadership;
+// Not a part of the interface: the simulator in tests/sim drives the real step function.
+#[doc(hidden)]
+pub mod leadership;
 mod outbox;
 mod requests;
 mod shard;

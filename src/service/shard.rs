@@ -19,9 +19,9 @@ use super::outbox::{Outbox, ReplyTo};
 use crate::clock::{Clock, within};
 use crate::engine::Engine;
 use crate::engine::message::{LockEntry, Now};
-use crate::store::{Delivery, Entry, Store};
+use crate::store::{Delivery, Entry, Store, WriteOutcome};
 use crate::transport::{Message, Transport, TransportError};
-use crate::types::{CoordinatorId, Key, Timestamp};
+use crate::types::{CoordinatorId, Key, Revision, Timestamp};
 use crate::wire::heartbeat::Heartbeat;
 use crate::wire::subject::SubjectSpace;
 
@@ -55,6 +55,9 @@ pub(super) struct Serving {
     /// The standing consumer of the bucket (S5).
     pub(super) records: Option<BoxStream<'static, Delivery>>,
     pub(super) requests: Option<BoxStream<'static, Message>>,
+    /// The store was found, after the takeover, to be the one it was at the beginning, or not to be: then the
+    /// shard is quarantined (S11).
+    pub(super) identified: bool,
     /// All that was written before the term is known.
     pub(super) loaded: bool,
 }
@@ -228,12 +231,14 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     fn handle_done(&mut self, now: Now, done: Done) {
         let current = |serving: &&mut Serving, term: u64| serving.number == term;
         match done {
-            Done::Written { term, name, attempt, outcome } => {
+            Done::Written { term, name, attempt, after, outcome } => {
+                self.handle_stored(after, outcome);
                 if let Some(serving) = self.serving.as_mut().filter(|serving| current(serving, term)) {
                     serving.engine.handle_written(now, &name, attempt, outcome);
                 }
             }
-            Done::BatchWritten { term, attempt, outcome } => {
+            Done::BatchWritten { term, attempt, after, outcome } => {
+                self.handle_stored(after, outcome);
                 if let Some(serving) = self.serving.as_mut().filter(|serving| current(serving, term)) {
                     serving.engine.handle_batch_written(now, attempt, outcome);
                 }
@@ -252,14 +257,38 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
                 }
             }
             Done::TakeoverWritten(outcome) => self.leadership.handle_takeover(now.boot, outcome),
-            Done::LeaseWritten(outcome) => self.leadership.handle_lease_written(now.boot, outcome),
+            Done::LeaseWritten { after, outcome } => {
+                self.handle_stored(after, outcome);
+                self.leadership.handle_lease_written(now.boot, outcome);
+            }
             Done::ShardRead(read) => self.leadership.handle_shard_read(now.boot, read),
             Done::LeaseRead { revision, record } => {
                 self.leadership.handle_lease_read(now.boot, revision, record);
             }
-            Done::Identified(Some(identity)) => self.leadership.handle_identity(identity == self.identity),
-            // It is asked for again when there is reason to.
-            Done::Identified(None) => {}
+            Done::Identified(found) => self.handle_identity(found),
+        }
+    }
+
+    /// A coordinator that stood by while the bucket was made again meets the new one with its takeover, so no
+    /// term serves before it has asked.
+    fn handle_identity(&mut self, found: Option<String>) {
+        if let Some(found) = found {
+            self.leadership.handle_identity(found == self.identity);
+            if let Some(serving) = &mut self.serving {
+                serving.identified = true;
+            }
+            self.finish_loading();
+        } else if self.serving.as_ref().is_some_and(|serving| !serving.identified) {
+            self.work.push(io::identify_later(self.store.clone(), self.clock.clone()));
+        }
+    }
+
+    /// A store that went back in time must not make a token (S11), so this comes before the engine hears of it.
+    fn handle_stored(&mut self, after: Revision, outcome: WriteOutcome) {
+        let WriteOutcome::Acknowledged(revision) = outcome else { return };
+        let went_back = self.leadership.handle_stored(after, revision);
+        if let (Some(why), Some(serving)) = (went_back, &mut self.serving) {
+            serving.engine.quarantine(why);
         }
     }
 
@@ -298,7 +327,10 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     /// All that was written before this term is known as soon as its own epoch has been delivered (S5).
     fn finish_loading(&mut self) {
         let Some(serving) = &mut self.serving else { return };
-        if serving.loaded || serving.engine.delivered() < serving.engine.term().epoch.revision() {
+        if serving.loaded
+            || !serving.identified
+            || serving.engine.delivered() < serving.engine.term().epoch.revision()
+        {
             return;
         }
         serving.loaded = true;

@@ -7,6 +7,7 @@ use super::{About, Core, Effect, Handle, LostReason, Outcome, SendNumber, deadli
 use crate::client::Progress;
 use crate::client::call::{is_negative, is_passing};
 use crate::engine::message::{Code, LostReason as Told};
+use crate::mutant::{self, Mutant};
 use crate::types::{Epoch, Timestamp};
 use crate::wire::reply::{Answer, Granted, Refused};
 
@@ -37,11 +38,11 @@ impl Core {
         let outdated = epoch.get() < self.epoch;
         self.epoch = self.epoch.max(epoch.get());
         // What a deposed leader denies, its successor may know better.
-        if outdated && is_negative(&answer) {
+        if outdated && is_negative(&answer) && !mutant::is(Mutant::HearOldEpochs) {
             return;
         }
         let Some(sent) = self.sent.get(&number) else { return };
-        let at = sent.at;
+        let at = if mutant::is(Mutant::CountFromReceipt) { now } else { sent.at };
         match (&sent.about, answer) {
             (About::One(handle), answer) => {
                 let handle = *handle;

@@ -18,12 +18,13 @@ mod renewals;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::entry::{Acquiring, Entry, Held, Releasing};
 use super::pace::Pace;
 use crate::engine::message::{Ask, LeaseRef, LockView};
+use crate::mutant::{self, Mutant};
 use crate::types::{LeaseId, LockName, Timestamp, Token, Ttl};
 use crate::wire::reply::{Granted, Refused};
 
@@ -136,7 +137,7 @@ pub struct Core {
     config: CoreConfig,
     entries: BTreeMap<Handle, Entry>,
     alarms: BTreeSet<(Timestamp, Handle)>,
-    sent: HashMap<SendNumber, Sent>,
+    sent: BTreeMap<SendNumber, Sent>,
     /// The highest epoch that any answer spoke for.
     epoch: u64,
     pace: Pace,
@@ -152,7 +153,7 @@ impl Core {
             config,
             entries: BTreeMap::new(),
             alarms: BTreeSet::new(),
-            sent: HashMap::new(),
+            sent: BTreeMap::new(),
             epoch: 0,
             pace,
             next_number: 0,
@@ -241,6 +242,9 @@ impl Core {
     pub fn handle_new_leader(&mut self, now: Timestamp) {
         let handles: Vec<_> = self.entries.keys().copied().collect();
         for handle in handles {
+            if mutant::is(Mutant::NoReannounce) {
+                break;
+            }
             let soon = now + self.pace.at_once();
             if let Some(mut entry) = self.take(handle) {
                 entry.announce(now, soon);
@@ -343,9 +347,15 @@ impl Core {
 }
 
 /// Until when a lease may be believed in that was conferred by the answer to a request sent at `sent`: 1 % less
-/// than the leader reckons, because clocks may differ by that much.
+/// than the leader reckons, because clocks may differ by that much. The wait is as the leader's clock has it, too:
+/// of a wait of 100 s a slower clock of the client's would add a second to the lease.
 fn deadline(sent: Timestamp, waited: Duration, ttl: Ttl) -> Timestamp {
-    sent + waited + ttl.get() * 99 / 100
+    let span = if mutant::is(Mutant::WaitWithoutDrift) {
+        waited + ttl.get() * 99 / 100
+    } else {
+        (waited + ttl.get()) * 99 / 100
+    };
+    sent + span
 }
 
 /// How a lease is named in a renewal.

@@ -9,17 +9,20 @@ use crate::wire::record::{EpochRecord, LeaseRecord};
 
 /// What the step function needs to know of its coordinator.
 #[derive(Debug, Clone)]
-pub(in crate::service) struct Identity {
-    pub(in crate::service) coordinator: CoordinatorId,
-    pub(in crate::service) host: String,
-    pub(in crate::service) pid: u32,
+pub struct Identity {
+    /// Who it is.
+    pub coordinator: CoordinatorId,
+    /// On which host, for people.
+    pub host: String,
+    /// In which process, for people.
+    pub pid: u32,
     /// T_L.
-    pub(in crate::service) leader_lease: Duration,
+    pub leader_lease: Duration,
 }
 
 /// What the driver has to do, in this order.
 #[derive(Debug)]
-pub(in crate::service) enum Action {
+pub enum Action {
     /// Read the `epoch` record and after it the `lease` record; `handle_shard_read`.
     ReadShard,
     /// Write both as one batch; `handle_takeover`.
@@ -50,7 +53,9 @@ pub(in crate::service) enum Action {
 
 /// The last records of a shard that nobody has to trust: the takeover expects what was read.
 #[derive(Debug, Clone)]
-pub(in crate::service) struct ShardRead {
-    pub(in crate::service) epoch: Option<(Revision, EpochRecord)>,
-    pub(in crate::service) lease: Option<(Revision, LeaseRecord)>,
+pub struct ShardRead {
+    /// The `epoch` record.
+    pub epoch: Option<(Revision, EpochRecord)>,
+    /// The `lease` record, read after it.
+    pub lease: Option<(Revision, LeaseRecord)>,
 }

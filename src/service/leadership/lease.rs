@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Action, DRIFT_PERCENT, Leadership, RETRY_AFTER, State};
 use crate::engine::message::{Ticket, WriteOutcome};
+use crate::mutant::{self, Mutant};
 use crate::types::{AttemptId, Epoch, Revision, Timestamp};
 use crate::wire::record::LeaseRecord;
 
@@ -37,7 +38,7 @@ pub(super) struct LeaseFlight {
 
 impl Leadership {
     /// The engine wants the leadership confirmed by a write that is sent from now on.
-    pub(in crate::service) fn confirm(&mut self, now: Timestamp, ticket: Ticket) {
+    pub fn confirm(&mut self, now: Timestamp, ticket: Ticket) {
         if let State::Leading(leading) = &mut self.state {
             leading.wish = leading.wish.max(Some(ticket));
             self.write_lease_if_due(now);
@@ -45,7 +46,7 @@ impl Leadership {
     }
 
     /// The outcome of [`Action::WriteLease`].
-    pub(in crate::service) fn handle_lease_written(&mut self, now: Timestamp, outcome: WriteOutcome) {
+    pub fn handle_lease_written(&mut self, now: Timestamp, outcome: WriteOutcome) {
         let (State::Leading(leading) | State::Resigning(leading)) = &mut self.state else { return };
         let Some(flight) = &mut leading.flight else { return };
         match outcome {
@@ -70,12 +71,7 @@ impl Leadership {
     }
 
     /// The record that a refusal of the `lease` write named, or nothing where it cannot be had.
-    pub(in crate::service) fn handle_lease_read(
-        &mut self,
-        now: Timestamp,
-        revision: Revision,
-        record: Option<LeaseRecord>,
-    ) {
+    pub fn handle_lease_read(&mut self, now: Timestamp, revision: Revision, record: Option<LeaseRecord>) {
         let (State::Leading(leading) | State::Resigning(leading)) = &mut self.state else { return };
         let Some(flight) = &mut leading.flight else { return };
         match record {
@@ -144,7 +140,7 @@ impl Leadership {
         if resigning {
             // Whoever was granted or renewed something was so before this is sent; what remains to wait for
             // is what the predecessors may have conferred.
-            record.t_l = inherited;
+            record.t_l = if mutant::is(Mutant::ResignWithoutOverlap) { Duration::ZERO } else { inherited };
             record.resigned = true;
         }
         let (State::Leading(leading) | State::Resigning(leading)) = &mut self.state else { return };

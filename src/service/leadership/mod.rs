@@ -28,9 +28,10 @@ use std::time::Duration;
 use self::lease::Leading;
 use self::takeover::Taking;
 use super::config::{HEARTBEAT_EVERY, TAKEOVER_AFTER};
+use crate::mutant::{self, Mutant};
 use crate::types::{AttemptId, Epoch, Revision, Timestamp};
 
-pub(super) use self::action::{Action, Identity, ShardRead};
+pub use self::action::{Action, Identity, ShardRead};
 
 /// The pause before something that did not answer is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -51,7 +52,7 @@ enum State {
 
 /// The leadership of one shard as one coordinator sees it.
 #[derive(Debug)]
-pub(in crate::service) struct Leadership {
+pub struct Leadership {
     me: Identity,
     state: State,
     actions: VecDeque<Action>,
@@ -67,7 +68,7 @@ pub(in crate::service) struct Leadership {
 
 impl Leadership {
     /// A coordinator that has just begun: it looks at the shard at once.
-    pub(in crate::service) fn new(me: Identity) -> Self {
+    pub fn new(me: Identity) -> Self {
         let actions = VecDeque::from([Action::ReadShard]);
         Self {
             me,
@@ -81,12 +82,13 @@ impl Leadership {
         }
     }
 
-    pub(in crate::service) fn poll_action(&mut self) -> Option<Action> {
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// When `handle_timeout` wants to be called.
-    pub(in crate::service) fn poll_timeout(&self) -> Option<Timestamp> {
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
         match &self.state {
             State::Watching { until } => Some(*until),
             State::Reading { retry_at, .. } => *retry_at,
@@ -100,12 +102,29 @@ impl Leadership {
         }
     }
 
+    /// The highest revision seen so far.
+    pub const fn highest(&self) -> Revision {
+        self.highest
+    }
+
+    /// A write that was sent when `after` had been seen already is stored at `revision`. Says why the store
+    /// cannot be trusted any more, if that is so; the engine has to know before it hears of the write (S11).
+    pub fn handle_stored(&mut self, after: Revision, revision: Revision) -> Option<String> {
+        let went_back = revision <= after && !mutant::is(Mutant::SkipQuarantine);
+        self.saw(revision);
+        went_back.then(|| {
+            let why = format!("its sequence went back to {revision}, {after} was seen before");
+            self.quarantine(why.clone());
+            why
+        })
+    }
+
     /// A revision was seen, in an acknowledgement or a delivery.
-    pub(in crate::service) fn saw(&mut self, revision: Revision) {
+    pub fn saw(&mut self, revision: Revision) {
         self.highest = self.highest.max(revision);
     }
 
-    pub(in crate::service) fn handle_timeout(&mut self, now: Timestamp) {
+    pub fn handle_timeout(&mut self, now: Timestamp) {
         match &mut self.state {
             State::Watching { until } if *until <= now => self.read(false),
             State::Reading { first, retry_at: Some(at) } if *at <= now => {
@@ -129,7 +148,7 @@ impl Leadership {
     }
 
     /// Another coordinator has sent a sign of life.
-    pub(in crate::service) fn handle_heartbeat(&mut self, now: Timestamp, epoch: Epoch) {
+    pub fn handle_heartbeat(&mut self, now: Timestamp, epoch: Epoch) {
         match &mut self.state {
             State::Watching { until } => *until = (*until).max(now + TAKEOVER_AFTER),
             State::Leading(leading) if epoch > leading.epoch => {
@@ -140,14 +159,14 @@ impl Leadership {
     }
 
     /// The leader has resigned: whoever stands by need not wait for silence.
-    pub(in crate::service) fn handle_farewell(&mut self) {
+    pub fn handle_farewell(&mut self) {
         if let State::Watching { .. } = self.state {
             self.read(false);
         }
     }
 
     /// The standing consumer has delivered an `epoch` record.
-    pub(in crate::service) fn handle_epoch_seen(&mut self, now: Timestamp, revision: Revision) {
+    pub fn handle_epoch_seen(&mut self, now: Timestamp, revision: Revision) {
         if let State::Leading(leading) | State::Resigning(leading) = &self.state
             && revision > leading.epoch.revision()
         {
@@ -156,14 +175,14 @@ impl Leadership {
     }
 
     /// The store was found to be another one than at the beginning, or the same.
-    pub(in crate::service) fn handle_identity(&mut self, same: bool) {
+    pub fn handle_identity(&mut self, same: bool) {
         if !same {
             self.quarantine("the bucket was deleted and made again".into());
         }
     }
 
     /// Gives the leadership back. The driver has dropped the engine: nothing is granted or renewed any more.
-    pub(in crate::service) fn resign(&mut self, now: Timestamp) {
+    pub fn resign(&mut self, now: Timestamp) {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Leading(leading) if self.quarantined.is_none() => {
                 self.state = State::Resigning(leading);
@@ -189,6 +208,9 @@ impl Leadership {
     }
 
     fn quarantine(&mut self, why: String) {
+        if mutant::is(Mutant::SkipQuarantine) {
+            return;
+        }
         self.quarantined = Some(why.clone());
         self.actions.push_back(Action::Quarantine { why });
     }

@@ -6,6 +6,7 @@ use super::lease::{Leading, shorter};
 use super::{Action, DRIFT_PERCENT, Leadership, RETRY_AFTER, ShardRead, State};
 use crate::engine::Term;
 use crate::engine::message::WriteOutcome;
+use crate::mutant::{self, Mutant};
 use crate::service::config::TAKEOVER_AFTER;
 use crate::types::{Epoch, Revision, Timestamp};
 use crate::wire::record::{EpochRecord, LeaseRecord};
@@ -24,7 +25,7 @@ pub(super) struct Taking {
 
 impl Leadership {
     /// The shard's records were read, or could not be.
-    pub(in crate::service) fn handle_shard_read(&mut self, now: Timestamp, read: Option<ShardRead>) {
+    pub fn handle_shard_read(&mut self, now: Timestamp, read: Option<ShardRead>) {
         match &self.state {
             State::Reading { first, .. } => {
                 let first = *first;
@@ -62,7 +63,7 @@ impl Leadership {
     }
 
     /// The outcome of [`Action::Takeover`]; the revision is that of the `lease` record.
-    pub(in crate::service) fn handle_takeover(&mut self, now: Timestamp, outcome: WriteOutcome) {
+    pub fn handle_takeover(&mut self, now: Timestamp, outcome: WriteOutcome) {
         let State::Taking(taking) = &mut self.state else { return };
         match outcome {
             WriteOutcome::Acknowledged(lease) => self.lead(now, lease),
@@ -95,6 +96,7 @@ impl Leadership {
 
     fn take(&mut self, now: Timestamp, read: &ShardRead) {
         let overlap = read.lease.as_ref().map_or(Duration::ZERO, |(_, lease)| longer(lease.t_l));
+        let overlap = if mutant::is(Mutant::SkipOverlap) { Duration::ZERO } else { overlap };
         let expected = read.epoch.as_ref().map_or(Revision::NONE, |(revision, _)| *revision);
         let recorded = read.epoch.as_ref().map_or(Revision::NONE, |(_, record)| record.highest);
         self.highest = self.highest.max(expected).max(recorded);
@@ -137,8 +139,6 @@ impl Leadership {
         self.saw(lease);
         self.state = State::Leading(leading);
         self.actions.push_back(Action::Lead(term));
-        // A standby has not looked at the store since its start.
-        self.actions.push_back(Action::CheckIdentity);
         if let Some(why) = self.quarantined.clone() {
             self.quarantine(why);
         }

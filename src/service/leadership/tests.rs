@@ -310,7 +310,7 @@ fn a_store_that_went_back_in_time_is_quarantined() {
     takeover(&mut leadership);
     leadership.handle_takeover(at(10), WriteOutcome::Acknowledged(Revision::new(11)));
     let done = actions(&mut leadership);
-    let expected = matches!(done[..], [Action::Lead(_), Action::CheckIdentity, Action::Quarantine { .. }]);
+    let expected = matches!(done[..], [Action::Lead(_), Action::Quarantine { .. }]);
     assert!(expected, "{done:?}");
 
     let (mut leadership, _) = leading();
@@ -333,8 +333,5 @@ fn a_store_that_was_replaced_stays_quarantined_in_the_next_term_too() {
     actions(&mut leadership);
     leadership.handle_takeover(at(4_020), WriteOutcome::Acknowledged(Revision::new(211)));
     let done = actions(&mut leadership);
-    assert!(
-        matches!(done[..], [Action::Lead(_), Action::CheckIdentity, Action::Quarantine { .. }]),
-        "{done:?}"
-    );
+    assert!(matches!(done[..], [Action::Lead(_), Action::Quarantine { .. }]), "{done:?}");
 }
