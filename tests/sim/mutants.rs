@@ -10,16 +10,17 @@ use super::{from_env, run, schedules};
 /// How many seeds a defect may survive.
 const SEEDS_MAX: u64 = 4_000;
 
-/// How many seeds it takes to notice it, and what is broken then.
+/// How many seeds it takes to notice it, none where a schedule does and no seed, and what is broken then.
 fn hunt(mutant: Mutant) -> Option<(u64, String)> {
     activate(Some(mutant));
     let broken = schedules::ALL.iter().find_map(|schedule| schedule().broken);
-    if let Some(broken) = broken {
+    if let Some(broken) = &broken {
         println!("{mutant:?}: schedule: {broken:.90}");
     }
+    let scheduled = broken.clone().map(|broken| (0, broken));
     let found = (1..=from_env("SEEDS", SEEDS_MAX)).find_map(|seed| Some((seed, run(seed, 5).1?)));
     activate(None);
-    found
+    found.or(scheduled)
 }
 
 /// `MUTANTS=SkipOverlap,LoadByRead` hunts these only.

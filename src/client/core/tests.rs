@@ -98,7 +98,7 @@ fn a_lease_is_counted_from_the_sending_that_was_answered() {
     assert_ne!(first, second);
     // The answer to the first one comes last, after 3 s on its way back.
     core.handle_answer(at(5_000), first, epoch(1), granted(&id, 256, 500));
-    assert_eq!(deadline_of(&effects(&mut core)), Some(at(1_000 + 500 + 9_900)));
+    assert_eq!(deadline_of(&effects(&mut core)), Some(at(1_000 + (500 + 10_000) * 99 / 100)));
 }
 
 #[test]
