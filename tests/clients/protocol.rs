@@ -94,7 +94,7 @@ async fn counts_from_the_sending(kind: Kind) {
     let waited = Duration::from_millis(100);
     coordinator.grants(&first, 7, waited).await;
     let granted = puppet.is_granted().await;
-    let conferred = waited + TTL * 99 / 100;
+    let conferred = (waited + TTL) * 99 / 100;
     assert!(granted.deadline <= first.at + conferred, "{kind:?} counts from the repeat or the receipt");
     assert!(granted.deadline >= before + conferred, "{kind:?} leaves out the waiting");
     puppet.told("release").await;

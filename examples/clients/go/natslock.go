@@ -173,7 +173,7 @@ func (l *Natslock) acquire(ctx context.Context, lease *Lease, wait time.Duration
 		switch {
 		case reply.Status == "granted":
 			lease.Token = reply.Token
-			lease.deadline.Store(int64(sent + time.Duration(reply.WaitedMS)*time.Millisecond + lease.ttl*99/100)) // (2)
+			lease.deadline.Store(int64(sent + (time.Duration(reply.WaitedMS)*time.Millisecond+lease.ttl)*99/100)) // (2)
 			if lease.IsValid() {
 				return nil
 			}

@@ -130,7 +130,7 @@ export class Natslock {
         const { sent, reply } = await call.turn({ id, ttl_ms: ttlMs, wait_ms: left, progress: true }, giveUpAt());
         signal?.throwIfAborted();
         if (reply.status === "granted") {
-          lease.deadline = sent + reply.waited_ms + 0.99 * ttlMs; // (2)
+          lease.deadline = sent + 0.99 * (reply.waited_ms + ttlMs); // (2)
           lease.token = reply.token;
           if (lease.isValid()) return;
           call.rest(0); // too late to be believed: a repeat renews it

@@ -117,7 +117,7 @@ class Natslock:
                         give_up_at = until + PATIENCE
                     match reply["status"]:
                         case "granted":
-                            lease.deadline = sent + reply["waited_ms"] / 1000 + lease.ttl * 0.99  # (2)
+                            lease.deadline = sent + (reply["waited_ms"] / 1000 + lease.ttl) * 0.99  # (2)
                             if now() < lease.deadline:
                                 lease.token = reply["token"]
                                 return
