@@ -143,7 +143,8 @@ impl LockGuard {
     }
 
     /// Until when the lock may be believed in if no renewal gets through, by the clock that counts suspend:
-    /// the sending of the last request that was answered, plus 0.99 of the lease time. Renewals put it off.
+    /// the sending of the last request that was answered, plus 0.99 of what it waited and of the lease time.
+    /// Renewals put it off.
     pub fn deadline(&self) -> Timestamp {
         self.state.deadline()
     }

@@ -82,7 +82,7 @@ pub struct Granted {
     /// The lease time.
     pub ttl: Ttl,
     /// From the leader's receipt of the request that this answers to its decision. The lease is good until the
-    /// *sending* of that request + `waited` + `ttl` x 0.99.
+    /// *sending* of that request + (`waited` + `ttl`) x 0.99: both are time of the leader's clock.
     pub waited: Duration,
     /// The permits of a counting lock.
     pub permits: Option<Permits>,
