@@ -2,9 +2,11 @@
 
 use super::Engine;
 use super::books::Books;
+use super::fact::Happening;
 use super::holder::Delivery;
 use super::lock::{Lock, Place};
 use super::message::{Acquire, Code, LostReason, Refusal, Reply};
+use super::plan::Taken;
 use super::queue::Waiter;
 use crate::mutant::{self, Mutant};
 use crate::types::{Claim, IdHash, LockName, OwnerName};
@@ -139,8 +141,10 @@ impl<R: Clone> Lock<R> {
             books.refuse(to, refusal);
             return;
         }
-        let (progress, tries) = (ask.progress, ask.wait.is_try());
-        self.enqueue(Waiter::new(books.now.boot, owner, to.clone(), key, ask), books);
+        let (progress, tries, contended) = (ask.progress, ask.wait.is_try(), !self.is_open_to(ask.claim));
+        books.note(&self.name, Happening::Asked { contended });
+        let waiter = Waiter::new(books.now.boot, owner, to.clone(), key, ask);
+        self.enqueue(Waiter { contended, ..waiter }, books);
         self.advance(books);
         if !self.queue.contains(&key) {
             return;
@@ -151,6 +155,13 @@ impl<R: Clone> Lock<R> {
         } else if progress && !tries {
             self.report_progress(&key, to, books);
         }
+    }
+
+    /// True where nobody holds the lock, is about to, or waits for it, with whom this claim does not go.
+    fn is_open_to(&self, claim: Claim) -> bool {
+        let beginning = self.flight().into_iter().flat_map(|flight| flight.commit.beginning());
+        let claims = self.holders.iter().map(|holder| holder.claim);
+        self.queue.is_empty() && Taken::by(claims.chain(beginning.map(|waiter| waiter.claim))).admits(claim)
     }
 
     /// What the lock's state has to say against a new acquisition.

@@ -13,6 +13,7 @@ impl<R: Clone> Engine<R> {
         self.books.begin(now);
         self.books.delivered = self.books.delivered.max(entry.revision);
         let name = entry.name.clone();
+        self.books.about = Some(name.clone());
         let lock = self.locks.entry(name.clone()).or_insert_with(|| Lock::new(name.clone()));
         if entry.revision > lock.stored {
             if lock.is_idle() {
@@ -109,6 +110,7 @@ impl<R: Clone> Lock<R> {
             books.reply(waiter.reply, super::message::Reply::Granted(grant));
         }
         self.holders.push(holder);
+        books.holding += 1;
         self.watch_lease(self.holders.len() - 1, books);
     }
 

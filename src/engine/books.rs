@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::deadlines::{Alarm, Deadlines};
+use super::fact::{Fact, Happening};
 use super::finished::Finished;
 use super::limits::Limits;
 use super::message::{Code, Event, Grant, GrantNumber, LostReason, Now, Output, Refusal, Reply, Ticket};
@@ -42,6 +43,14 @@ pub(super) struct Books<R> {
     /// What the standing consumer has delivered.
     pub(super) delivered: Revision,
     pub(super) outputs: VecDeque<Output<R>>,
+    /// What happened, where somebody counts it.
+    pub(super) facts: Option<Vec<Fact>>,
+    /// The lock that is being dealt with: whom a refusal is counted for.
+    pub(super) about: Option<LockName>,
+    /// How many leases there are.
+    pub(super) holding: usize,
+    /// How many places in queues there are.
+    pub(super) waiting: usize,
     attempts: u64,
     grants: u64,
     tickets: u64,
@@ -66,6 +75,10 @@ impl<R> Books<R> {
             deliveries: HashMap::new(),
             delivered: Revision::NONE,
             outputs: VecDeque::new(),
+            facts: None,
+            about: None,
+            holding: 0,
+            waiting: 0,
             attempts: term.attempts_from,
             term,
             grants: 0,
@@ -76,6 +89,7 @@ impl<R> Books<R> {
     /// Begins a call: the clock was read once, for all that follows.
     pub(super) fn begin(&mut self, now: Now) {
         self.now = now;
+        self.about = None;
         self.acting = self.term.acts(now.boot);
         self.lapsed |= !self.acting;
     }
@@ -92,7 +106,12 @@ impl<R> Books<R> {
         }
     }
 
+    /// The one place where a refusal of the engine leaves, and is counted.
     pub(super) fn refuse(&mut self, to: R, refusal: Refusal) {
+        if self.acting {
+            let (at, name) = (self.now.boot, self.about.clone());
+            self.record(|| Fact { at, name, what: Happening::Refused(refusal.code) });
+        }
         self.reply(to, Reply::Error(refusal));
     }
 
@@ -111,6 +130,18 @@ impl<R> Books<R> {
 
     pub(super) fn tell(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Tells those who count what has happened to a lock.
+    pub(super) fn note(&mut self, name: &LockName, what: Happening) {
+        let at = self.now.boot;
+        self.record(|| Fact { at, name: Some(name.clone()), what });
+    }
+
+    fn record(&mut self, fact: impl FnOnce() -> Fact) {
+        if let Some(facts) = &mut self.facts {
+            facts.push(fact());
+        }
     }
 
     pub(super) fn next_attempt(&mut self) -> AttemptId {

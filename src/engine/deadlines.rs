@@ -23,6 +23,20 @@ pub(super) enum Alarm {
     Parked,
 }
 
+impl Alarm {
+    /// The lock that it is about.
+    pub(super) const fn name(&self) -> Option<&LockName> {
+        match self {
+            Self::Lease(name, _)
+            | Self::Wait(name, _)
+            | Self::Retry(name)
+            | Self::Doubt(name)
+            | Self::Forget(name) => Some(name),
+            Self::RetryBatch | Self::Parked => None,
+        }
+    }
+}
+
 /// Alarms by time. Each is in it at most once, because whoever sets one remembers when it is set for.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines(BTreeSet<(Timestamp, Alarm)>);

@@ -24,6 +24,8 @@ pub(super) struct Holder<R> {
     /// Until when this leader has conferred time, if it has.
     pub(super) conferred: Option<Timestamp>,
     pub(super) tenure: Tenure<R>,
+    /// When its owner gave it back.
+    pub(super) released_at: Option<Timestamp>,
     pub(super) delivery: Delivery,
     /// When its alarm is set for; none while its lock is on the list of those to be taken away from.
     pub(super) alarm_at: Option<Timestamp>,
@@ -76,6 +78,7 @@ impl<R> Holder<R> {
             learnt: now.boot,
             conferred: None,
             tenure: Tenure::Held,
+            released_at: None,
             delivery: Delivery::Unsent,
             alarm_at: None,
         }
@@ -100,6 +103,7 @@ impl<R> Holder<R> {
             learnt: now.boot,
             conferred: None,
             tenure,
+            released_at: None,
             delivery: Delivery::Settled,
             alarm_at: None,
         }

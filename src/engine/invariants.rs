@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Engine;
 use super::deadlines::Alarm;
 use super::holder::{Delivery, Tenure};
 use super::lock::{Lock, Phase};
 use super::plan::{Taken, may_begin};
+use super::{Census, Engine};
 use crate::types::{Claim, IdHash, Timestamp};
 
 /// A broken invariant.
@@ -41,6 +41,7 @@ pub fn check<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
     }
     one_place(engine)?;
     bounded(engine)?;
+    counted(engine)?;
     alarms_are_set(engine, alarms)
 }
 
@@ -98,6 +99,16 @@ fn one_place<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
     let booked: HashMap<&str, usize> =
         engine.books.owners.iter().map(|(owner, count)| (owner.as_str(), *count)).collect();
     holds("I3 one place", owners == booked, || format!("owners {booked:?} are booked, {owners:?} are there"))
+}
+
+/// I9: the figures of who holds and who waits are those of the locks.
+fn counted<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
+    let holders = engine.locks.values().map(|lock| lock.holders.len()).sum();
+    let waiters = engine.locks.values().map(|lock| lock.queue.len()).sum();
+    let there = Census { holders, waiters };
+    holds("I9 counted", engine.census() == there, || {
+        format!("{:?} are counted, {there:?} are there", engine.census())
+    })
 }
 
 /// I4: a lock that stands still has nobody waiting who could hold it, and nobody leaving; unless the next batch

@@ -3,6 +3,7 @@
 use super::books::Books;
 use super::commit::{Commit, End};
 use super::deadlines::Alarm;
+use super::fact::Happening;
 use super::holder::{Holder, Tenure, beginning};
 use super::limits::FORGET_SLACK;
 use super::message::{
@@ -202,10 +203,12 @@ impl<R: Clone> Lock<R> {
     ) -> Flight<R> {
         self.cancel_forget(books);
         let count = self.beginners(&taken_away, &books.limits);
-        let begun: Vec<_> = (0..count).filter_map(|_| self.queue.pop_front()).collect();
-        for waiter in &begun {
+        let mut begun: Vec<_> = (0..count).filter_map(|_| self.queue.pop_front()).collect();
+        for waiter in &mut begun {
+            waiter.turn_at = Some(books.now.boot);
             books.deadlines.cancel(waiter.alarm_at, Alarm::Wait(self.name.clone(), waiter.key));
         }
+        books.waiting -= count;
         let staying = self.holders.iter().filter(|holder| !leaves(holder, &taken_away));
         let mut holders: Vec<StoredHolder> = staying.map(|holder| holder.to_stored(books.now)).collect();
         holders.extend((0..=u8::MAX).zip(&begun).map(|(index, waiter)| beginning(books.now, waiter, index)));
@@ -237,6 +240,7 @@ impl<R: Clone> Lock<R> {
         if !tries.is_empty() {
             for key in tries {
                 let Some(waiter) = self.dismiss(&key, books) else { continue };
+                books.note(&self.name, Happening::Held);
                 let view = self.view(books.now, super::LISTED, false);
                 books.reply(waiter.reply, Reply::Held(view));
             }
@@ -266,11 +270,13 @@ impl<R: Clone> Lock<R> {
             books.alarm(waiter.alarm_at, Alarm::Wait(self.name.clone(), waiter.key));
         }
         self.queue.push_back(waiter);
+        books.waiting += 1;
     }
 
     /// Takes a waiter out of the queue; its id may come again.
     pub(super) fn dismiss(&mut self, key: &IdHash, books: &mut Books<R>) -> Option<Waiter<R>> {
         let waiter = self.queue.remove(key)?;
+        books.waiting -= 1;
         books.deadlines.cancel(waiter.alarm_at, Alarm::Wait(self.name.clone(), waiter.key));
         books.leave(key, &waiter.owner);
         Some(waiter)
@@ -292,6 +298,7 @@ impl<R: Clone> Lock<R> {
     pub(super) fn evict(&mut self, key: &IdHash, books: &mut Books<R>) -> Option<Holder<R>> {
         let index = self.holders.iter().position(|holder| holder.key == *key)?;
         let holder = self.holders.remove(index);
+        books.holding -= 1;
         if let Some(at) = holder.alarm_at {
             books.deadlines.cancel(at, Alarm::Lease(self.name.clone(), holder.key));
         }

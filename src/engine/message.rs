@@ -78,6 +78,20 @@ pub enum Ask {
     },
 }
 
+impl Ask {
+    /// The one lock that it is about, if it is about one.
+    pub const fn name(&self) -> Option<&LockName> {
+        match self {
+            Self::Acquire(acquire) => Some(&acquire.name),
+            Self::Renew { name, .. }
+            | Self::Release { name, .. }
+            | Self::Check { name, .. }
+            | Self::AdminRelease { name, .. } => Some(name),
+            Self::RenewMany { .. } | Self::List { .. } => None,
+        }
+    }
+}
+
 /// The fields of an acquire request.
 #[derive(Debug, Clone)]
 pub struct Acquire {
@@ -290,6 +304,26 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them, in the order of the protocol.
+    pub const ALL: [Self; 16] = [
+        Self::BadRequest,
+        Self::UnsupportedVersion,
+        Self::InvalidName,
+        Self::InvalidTtl,
+        Self::InvalidWait,
+        Self::TooLarge,
+        Self::WrongShard,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::QueueFull,
+        Self::IdConflict,
+        Self::Finished,
+        Self::NotHolder,
+        Self::Unavailable,
+        Self::Quarantined,
+        Self::ShuttingDown,
+    ];
+
     /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

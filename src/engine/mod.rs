@@ -35,6 +35,8 @@ mod commit;
 #[cfg(feature = "coordinator")]
 mod deadlines;
 #[cfg(feature = "coordinator")]
+pub mod fact;
+#[cfg(feature = "coordinator")]
 mod finished;
 #[cfg(feature = "coordinator")]
 mod holder;
@@ -71,7 +73,7 @@ mod view;
 #[cfg(feature = "coordinator")]
 pub use self::limits::Limits;
 #[cfg(feature = "coordinator")]
-pub use self::shard::Engine;
+pub use self::shard::{Census, Engine};
 #[cfg(feature = "coordinator")]
 pub use self::term::Term;
 

@@ -7,6 +7,7 @@ use super::acquire::in_doubt_refusal;
 use super::books::Books;
 use super::commit::{Begun, Committed, End};
 use super::deadlines::Alarm;
+use super::fact::{Ending, GaveUp, Happening};
 use super::holder::{Delivery, Holder, Tenure};
 use super::limits::{DOUBT_AFTER, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use super::lock::{Flight, Lock, Phase, Proof};
@@ -22,6 +23,8 @@ impl<R: Clone> Engine<R> {
         self.books.begin(now);
         let lock = self.locks.get_mut(name);
         let Some(lock) = lock.filter(|lock| lock.is_writing(attempt)) else { return };
+        self.books.about = Some(name.clone());
+        self.books.note_outcome(name, outcome);
         match outcome {
             WriteOutcome::Acknowledged(revision) => lock.commit(revision, &mut self.books),
             WriteOutcome::Mismatch(actual) => {
@@ -40,6 +43,7 @@ impl<R: Clone> Engine<R> {
         if self.batch.as_ref().is_none_or(|flight| flight.batch.attempt != attempt) {
             return;
         }
+        self.note_batch(outcome);
         match outcome {
             WriteOutcome::Unknown if mutant::is(Mutant::TimeoutIsFailure) => self.mistake_batch(),
             WriteOutcome::NotNow if mutant::is(Mutant::NotNowIsFailure) => self.mistake_batch(),
@@ -67,6 +71,12 @@ impl<R: Clone> Engine<R> {
                 lock.commit(last.back(count - index), &mut self.books);
             }
             self.tidy(&write.name);
+        }
+    }
+
+    fn note_batch(&mut self, outcome: WriteOutcome) {
+        for write in self.batch.iter().flat_map(|flight| &flight.batch.writes) {
+            self.books.note_outcome(&write.name, outcome);
         }
     }
 
@@ -159,6 +169,9 @@ impl<R: Clone> Lock<R> {
         let Some(flight) = self.land(books) else { return };
         let next_owner = flight.commit.beginning().next().map(|waiter| waiter.owner.clone());
         let Committed { ended, kept, granted } = flight.commit.committed(books.now, revision);
+        if !ended.is_empty() && !granted.is_empty() {
+            books.note(&self.name, Happening::HandedOver);
+        }
         self.stored = revision;
         self.garbled = None;
         let mut longest_held = Duration::ZERO;
@@ -205,6 +218,8 @@ impl<R: Clone> Lock<R> {
     ) -> Duration {
         let Some(holder) = self.evict(key, books) else { return Duration::ZERO };
         let held = holder.held(books.now);
+        let took = holder.released_at.filter(|_| end == End::Released).map(|at| books.now.boot.since(at));
+        books.note(&self.name, Happening::Ended { how: Ending::of(&end), held, took });
         let (why, reason, extra) = match end {
             End::Released => (LostReason::Released, "released".to_owned(), None),
             End::Expired => (LostReason::Expired, "expired".to_owned(), Some(EventKind::Expired)),
@@ -256,6 +271,8 @@ impl<R: Clone> Lock<R> {
             reason: None,
             at: now.wall,
         });
+        let (took, stood) = (now.boot.since(waiter.since), waiter.stood(now.boot));
+        books.note(&self.name, Happening::Granted { took, stood, wanted: cancelled.is_none() });
         if let Some(answers) = cancelled {
             holder.tenure = Tenure::Ending { answers };
         } else if books.may_confer() || mutant::is(Mutant::GrantAfterLapse) {
@@ -265,6 +282,7 @@ impl<R: Clone> Lock<R> {
             holder.delivery = Delivery::Once(number);
         }
         self.holders.push(holder);
+        books.holding += 1;
         self.watch_lease(self.holders.len() - 1, books);
     }
 
@@ -339,6 +357,8 @@ impl<R: Clone> Lock<R> {
     fn wait_on(&mut self, begun: Begun<R>, books: &mut Books<R>) {
         let Begun { mut waiter, cancelled } = begun;
         if let Some(answers) = cancelled {
+            let stood = waiter.stood(books.now.boot);
+            books.note(&self.name, Happening::GaveUp { why: GaveUp::Cancelled, stood });
             books.finish(waiter.key, &waiter.owner, &self.name, (LostReason::Released, Duration::ZERO));
             for (to, id) in answers {
                 books.released(Some(to), id, Duration::ZERO);
@@ -347,7 +367,9 @@ impl<R: Clone> Lock<R> {
         }
         let key = waiter.key;
         waiter.alarm_at = waiter.due_at();
+        waiter.turn_at = None;
         self.queue.push_front(waiter);
+        books.waiting += 1;
         self.watch_waiter(&key, books);
     }
 

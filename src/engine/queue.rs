@@ -1,6 +1,7 @@
 //! Those who wait for one lock, first come first served.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use super::message::Acquire;
 use crate::types::{Claim, IdHash, LeaseId, Note, OwnerName, Timestamp, Ttl};
@@ -20,6 +21,10 @@ pub(super) struct Waiter<R> {
     pub(super) received: Timestamp,
     /// When the first was.
     pub(super) since: Timestamp,
+    /// Whether it met one that it cannot hold the lock with, or that stood before it.
+    pub(super) contended: bool,
+    /// When its turn came: when the write that begins its lease was made.
+    pub(super) turn_at: Option<Timestamp>,
     /// Until when the latest request is prepared to wait.
     pub(super) wait_until: Timestamp,
     /// When it last repeated or renewed itself, if it ever did.
@@ -42,6 +47,8 @@ impl<R> Waiter<R> {
             reply,
             received: now,
             since: now,
+            contended: false,
+            turn_at: None,
             wait_until: now + ask.wait.get(),
             heard: None,
             tries: ask.wait.is_try(),
@@ -56,6 +63,11 @@ impl<R> Waiter<R> {
         self.heard = Some(now);
         self.wait_until = now + ask.wait.get();
         self.tries = ask.wait.is_try();
+    }
+
+    /// How long it stood in the queue behind others, if it did.
+    pub(super) fn stood(&self, now: Timestamp) -> Option<Duration> {
+        self.contended.then(|| self.turn_at.unwrap_or(now).since(self.since))
     }
 
     /// When to look at it again: at the end of its wait, or when it has been silent for its lease time.

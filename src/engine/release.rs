@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Engine;
 use super::acquire::other_lock_refusal;
 use super::books::Books;
+use super::fact::{GaveUp, Happening};
 use super::holder::Tenure;
 use super::limits::await_answer;
 use super::lock::{Lock, Place};
@@ -109,6 +110,7 @@ impl<R: Clone> Lock<R> {
             Tenure::Held if keep.is_zero() => {
                 let answers = to.map(|to| (to, lease.id)).into_iter().collect();
                 holder.tenure = Tenure::Ending { answers };
+                holder.released_at = Some(now.boot);
                 self.advance(books);
             }
             Tenure::Held => {
@@ -133,6 +135,8 @@ impl<R: Clone> Lock<R> {
 
     fn cancel_waiting(&mut self, key: &IdHash, to: Option<R>, id: LeaseId, books: &mut Books<R>) {
         let Some(waiter) = self.dismiss(key, books) else { return };
+        let stood = waiter.stood(books.now.boot);
+        books.note(&self.name, Happening::GaveUp { why: GaveUp::Cancelled, stood });
         books.finish(waiter.key, &waiter.owner, &self.name, (LostReason::Released, Duration::ZERO));
         books.released(to, id, Duration::ZERO);
         // Whoever stood behind it may fit now.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::books::Books;
+use super::fact::Fact;
 use super::limits::Limits;
 use super::lock::Lock;
 use super::message::{Ask, Code, Now, Output, Refusal, Request};
@@ -20,10 +21,44 @@ pub struct Engine<R> {
     pub(super) parked: Vec<Parked<R>>,
 }
 
+/// How many hold and wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Leases.
+    pub holders: usize,
+    /// Places in queues.
+    pub waiters: usize,
+}
+
 impl<R: Clone> Engine<R> {
     /// An engine that knows no lock yet: records come by [`Engine::handle_entry`].
     pub fn new(limits: Limits, term: Term) -> Self {
         Self { locks: BTreeMap::new(), books: Books::new(limits, term), batch: None, parked: Vec::new() }
+    }
+
+    /// The same, and it tells what happens: [`Engine::take_facts`] has to be called again and again.
+    #[must_use]
+    pub fn observed(mut self) -> Self {
+        self.books.facts = Some(Vec::new());
+        self
+    }
+
+    /// What has happened since this was last called, in order.
+    pub fn take_facts(&mut self) -> impl Iterator<Item = Fact> {
+        self.books.facts.iter_mut().flat_map(|facts| facts.drain(..))
+    }
+
+    /// How many hold and wait in the whole shard.
+    pub const fn census(&self) -> Census {
+        Census { holders: self.books.holding, waiters: self.books.waiting }
+    }
+
+    /// How many hold this lock and wait for it.
+    pub fn census_of(&self, name: &LockName) -> Census {
+        self.locks.get(name).map_or_else(Census::default, |lock| Census {
+            holders: lock.holders.len(),
+            waiters: lock.queue.len(),
+        })
     }
 
     /// The term that the engine serves.
@@ -80,6 +115,7 @@ impl<R: Clone> Engine<R> {
         )
         .retry_after(std::time::Duration::from_millis(100));
         for lock in self.locks.values_mut() {
+            self.books.about = Some(lock.name.clone());
             let keys: Vec<_> = lock.queue.iter().map(|waiter| waiter.key).collect();
             for key in keys {
                 if let Some(waiter) = lock.dismiss(&key, &mut self.books) {
@@ -103,6 +139,7 @@ impl<R: Clone> Engine<R> {
         if !self.books.acting {
             return;
         }
+        self.books.about = request.ask.name().cloned();
         if let Some(reason) = &self.books.quarantine
             && !matches!(request.ask, Ask::Check { .. } | Ask::List { .. })
         {
@@ -119,6 +156,7 @@ impl<R: Clone> Engine<R> {
 
     pub(super) fn carry_out(&mut self, request: Request<R>) {
         let Request { owner, reply, ask } = request;
+        self.books.about = ask.name().cloned();
         match (ask, reply) {
             (Ask::Release { name, lease, keep }, reply) => self.release(owner, reply, name, lease, keep),
             // Nobody would hear the answer, so nothing is done.

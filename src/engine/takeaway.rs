@@ -122,6 +122,7 @@ impl<R: Clone> Lock<R> {
             return Vec::new();
         }
         if self.holders.is_empty() {
+            books.about = Some(self.name.clone());
             for (to, _) in std::mem::take(&mut self.admins) {
                 books.refuse_with(to, Code::NotHolder, format!("nobody holds lock {}", self.name));
             }

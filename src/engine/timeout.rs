@@ -6,6 +6,7 @@ use super::Engine;
 use super::acquire::in_doubt_refusal;
 use super::books::Books;
 use super::deadlines::Alarm;
+use super::fact::{GaveUp, Happening};
 use super::holder::Tenure;
 use super::lock::Lock;
 use super::message::{Now, Reply};
@@ -27,6 +28,7 @@ impl<R: Clone> Engine<R> {
     }
 
     fn ring(&mut self, alarm: Alarm) {
+        self.books.about = alarm.name().cloned();
         match alarm {
             Alarm::Parked => self.retry_parked(),
             Alarm::RetryBatch => self.resend_batch(),
@@ -98,8 +100,13 @@ impl<R: Clone> Lock<R> {
             return;
         }
         let Some(waiter) = self.dismiss(key, books) else { return };
+        let (timed_out, stood) = (waiter.wait_until <= now, waiter.stood(now));
+        books.note(
+            &self.name,
+            Happening::GaveUp { why: if timed_out { GaveUp::TimedOut } else { GaveUp::Silent }, stood },
+        );
         // One that has fallen silent is dropped without a word: nobody listens.
-        if waiter.wait_until <= now {
+        if timed_out {
             if self.flight().is_some_and(|flight| flight.doubtful) && self.holders.is_empty() {
                 books.refuse(waiter.reply, in_doubt_refusal());
             } else {

@@ -172,32 +172,13 @@ fn entry(fields: &Fields<'_>) -> Result<(LockName, LockView), DecodeError> {
 fn refused(fields: &Fields<'_>) -> Result<Refused, DecodeError> {
     let word = fields.need_text("code")?;
     Ok(Refused {
-        code: CODES.into_iter().find(|code| code.as_str() == word),
+        code: Code::ALL.into_iter().find(|code| code.as_str() == word),
         word: word.to_owned(),
         message: fields.need_text("message")?.to_owned(),
         retry_after: fields.unsigned("retry_after_ms")?.map(Duration::from_millis),
         limit: fields.unsigned("limit")?,
     })
 }
-
-pub(super) const CODES: [Code; 16] = [
-    Code::BadRequest,
-    Code::UnsupportedVersion,
-    Code::InvalidName,
-    Code::InvalidTtl,
-    Code::InvalidWait,
-    Code::TooLarge,
-    Code::WrongShard,
-    Code::Forbidden,
-    Code::RateLimited,
-    Code::QueueFull,
-    Code::IdConflict,
-    Code::Finished,
-    Code::NotHolder,
-    Code::Unavailable,
-    Code::Quarantined,
-    Code::ShuttingDown,
-];
 
 /// A word of a later version is read as "unknown", which by itself ends no guard.
 fn lost_reason(word: &str) -> LostReason {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::answer::CODES;
 use super::*;
 use crate::engine::message::{Code, HolderView, LockView, LostReason};
 use crate::types::{Mode, OwnerName, Revision, Token, Ttl};
@@ -113,7 +112,7 @@ fn views_look_so() {
 fn every_code_of_the_protocol_is_read() {
     let words = "bad_request unsupported_version invalid_name invalid_ttl invalid_wait too_large wrong_shard \
         forbidden rate_limited queue_full id_conflict finished not_holder unavailable quarantined shutting_down";
-    assert_eq!(CODES.map(Code::as_str).join(" "), words);
+    assert_eq!(Code::ALL.map(Code::as_str).join(" "), words);
     let refused = |word: &str| {
         let body = format!(r#"{{"status":"error","code":"{word}","message":"m","epoch":1,"later":{{}}}}"#);
         match decode(body.as_bytes()) {
@@ -241,7 +240,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         Just(Reply::Free),
         (locks, prop::option::of(arbitrary::lock_name()))
             .prop_map(|(locks, next)| Reply::List { locks, next }),
-        (prop::sample::select(CODES.to_vec()), ".*", prop::option::of(span()), any::<Option<u64>>())
+        (prop::sample::select(Code::ALL.to_vec()), ".*", prop::option::of(span()), any::<Option<u64>>())
             .prop_map(|(code, message, retry_after, limit)| Reply::Error(Refusal {
                 code,
                 message,
