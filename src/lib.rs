@@ -9,6 +9,8 @@ pub mod clock;
 pub mod connect;
 pub mod docs;
 pub mod engine;
+#[cfg(feature = "coordinator")]
+pub mod measures;
 // Not a part of the interface: see the module.
 #[doc(hidden)]
 pub mod mutant;

@@ -15,6 +15,8 @@ mod examples;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod measures;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod properties;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
-use super::commands::{acquire, admin, check, dev, list, release, renew, run, serve, watch};
+use super::commands::{acquire, admin, check, dev, list, release, renew, run, serve, stats, watch};
 use crate::engine::message::LeaseRef;
 use crate::types::{LeaseId, LockName, Namespace, OwnerName, Token};
 
@@ -54,6 +54,7 @@ pub(super) enum Command {
     Check(check::Check),
     List(list::List),
     Watch(watch::Watch),
+    Stats(stats::Stats),
     Run(run::Run),
     /// Show who leads, the versions and the limits
     Info,

@@ -24,7 +24,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 
 use self::again::Again;
 use self::args::{Command, CommandLine, Global};
-use self::commands::{acquire, admin, check, dev, info, list, release, renew, serve, watch};
+use self::commands::{acquire, admin, check, dev, info, list, release, renew, serve, stats, watch};
 use self::error::{CommandError, Kind};
 use self::exit::{Codes, Exit};
 use self::logging::LogFormat;
@@ -100,6 +100,7 @@ fn carry_out(command: Command, context: &Context) -> Result<u8, CommandError> {
             Command::Check(check) => check::run(check, context).await,
             Command::List(list) => list::run(list, context).await,
             Command::Watch(watch) => watch::run(watch, context).await,
+            Command::Stats(stats) => stats::run(stats, context).await,
             Command::Info => info::run(context).await,
             Command::Admin(admin) => admin::run(admin, context).await,
         }

@@ -26,6 +26,20 @@ pub(super) fn span(span: Duration) -> String {
     }
 }
 
+/// A length of time in one unit, to three digits: `0.42 ms`, `3.1 ms`, `250 ms`, `1.25 s`; long ones as [`span`].
+pub(super) fn precise(length: Duration) -> String {
+    let digits = |number: f64, unit: &str| match number {
+        0.0..10.0 => format!("{number:.2} {unit}"),
+        10.0..100.0 => format!("{number:.1} {unit}"),
+        _ => format!("{number:.0} {unit}"),
+    };
+    match length.as_secs() {
+        0 => digits(length.as_secs_f64() * 1e3, "ms"),
+        1..60 => digits(length.as_secs_f64(), "s"),
+        _ => span(length),
+    }
+}
+
 /// The time of day in UTC, to the millisecond.
 pub(super) fn time_of_day(at: WallTime) -> String {
     let (seconds, ms) = (at.0 / 1_000, at.0 % 1_000);
@@ -80,6 +94,15 @@ mod tests {
         for (ms, text) in cases {
             assert_eq!(span(Duration::from_millis(ms)), text);
         }
+    }
+
+    #[test]
+    fn figures_have_three_digits() {
+        let cases = [(420, "0.42 ms"), (3_140, "3.14 ms"), (99_960, "100.0 ms"), (1_250_000, "1.25 s")];
+        for (micros, text) in cases {
+            assert_eq!(precise(Duration::from_micros(micros)), text);
+        }
+        assert_eq!(precise(Duration::from_secs(125)), "2 min 5 s");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::types::{LockName, Timestamp};
 use crate::wire::event::{self, Heard};
 use crate::wire::info::Info;
 use crate::wire::reply::Answer;
-use crate::wire::request::{encode, encode_info};
+use crate::wire::request::{encode, encode_info, encode_stats};
 use crate::wire::subject::{SubjectSpace, Verb};
 use crate::wire::{DecodeError, Format};
 
@@ -148,6 +148,15 @@ impl Caller {
     /// There was no answer.
     pub async fn info(&self) -> Result<Answered, CallError> {
         self.call(Verb::Info, None, encode_info(Format::Json)).await
+    }
+
+    /// What the leader has counted: of all locks, and of the `top` busiest whose encoded names begin with
+    /// `prefix`.
+    ///
+    /// # Errors
+    /// There was no answer.
+    pub async fn stats(&self, prefix: &str, top: usize) -> Result<Answered, CallError> {
+        self.call(Verb::Stats, None, encode_stats(Format::Json, prefix, top)).await
     }
 
     /// What happens to a lock, to the locks below a name, or to all of them, from now on. Events are sent at

@@ -35,6 +35,8 @@ mod commit;
 #[cfg(feature = "coordinator")]
 mod deadlines;
 #[cfg(feature = "coordinator")]
+mod doubt;
+#[cfg(feature = "coordinator")]
 pub mod fact;
 #[cfg(feature = "coordinator")]
 mod finished;

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use super::Engine;
-use super::acquire::in_doubt_refusal;
 use super::books::Books;
 use super::commit::{Begun, Committed, End};
 use super::deadlines::Alarm;
 use super::fact::{Ending, GaveUp, Happening};
 use super::holder::{Delivery, Holder, Tenure};
-use super::limits::{DOUBT_AFTER, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use super::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use super::lock::{Flight, Lock, Phase, Proof};
 use super::message::{
     EntryContent, Event, EventKind, LockEntry, LostReason, Now, Output, Reply, Ticket, WriteOutcome,
@@ -98,15 +97,6 @@ impl<R: Clone> Engine<R> {
         for name in std::mem::take(&mut self.books.confirming) {
             if let Some(lock) = self.locks.get_mut(&name) {
                 lock.resolve(&mut self.books);
-            }
-        }
-    }
-
-    fn doubt_soon(&mut self) {
-        let Some(flight) = &self.batch else { return };
-        for write in &flight.batch.writes {
-            if let Some(lock) = self.locks.get_mut(&write.name) {
-                lock.doubt_soon(&mut self.books);
             }
         }
     }
@@ -388,34 +378,6 @@ impl<R: Clone> Lock<R> {
             let at = books.now.boot + pause(flight.refusals);
             flight.retry_at = Some(at);
             books.alarm(at, Alarm::Retry(self.name.clone()));
-        }
-    }
-
-    /// From now on the write is in doubt; if that lasts, those who only try are told.
-    fn doubt_soon(&mut self, books: &mut Books<R>) {
-        let at = books.now.boot + DOUBT_AFTER;
-        let name = self.name.clone();
-        let Some(flight) = self.flight_mut().filter(|flight| flight.doubt_at.is_none() && !flight.doubtful)
-        else {
-            return;
-        };
-        flight.doubt_at = Some(at);
-        books.alarm(at, Alarm::Doubt(name));
-    }
-
-    pub(super) fn handle_doubt(&mut self, books: &mut Books<R>) {
-        let Some(flight) = self.flight_mut() else { return };
-        flight.doubt_at = None;
-        flight.doubtful = true;
-        let trying: Vec<R> = flight.commit.beginning().filter(|w| w.tries).map(|w| w.reply.clone()).collect();
-        for to in trying {
-            books.refuse(to, in_doubt_refusal());
-        }
-        let tries: Vec<_> = self.queue.iter().filter(|w| w.tries).map(|waiter| waiter.key).collect();
-        for key in tries {
-            if let Some(waiter) = self.dismiss(&key, books) {
-                books.refuse(waiter.reply, in_doubt_refusal());
-            }
         }
     }
 }

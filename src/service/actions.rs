@@ -22,6 +22,7 @@ const RESIGN_FOR: Duration = Duration::from_secs(3);
 impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     /// Does what the leadership and the engine want done, until neither wants anything.
     pub(super) async fn act(&mut self) {
+        self.count();
         loop {
             if let Some(action) = self.leadership.poll_action() {
                 self.act_on(action).await;
@@ -96,9 +97,10 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     /// The takeover is acknowledged. Requests are not served before everything is loaded.
     async fn lead(&mut self, term: Term) {
         self.terms += 1;
+        self.measures.took_over();
         let leader = self.leader(&term);
         self.serving = Some(Serving {
-            engine: Engine::new(self.config.limits.clone(), term),
+            engine: Engine::new(self.config.limits.clone(), term).observed(),
             number: self.terms,
             records: None,
             requests: None,

@@ -2,6 +2,7 @@
 
 mod actions;
 mod config;
+mod counting;
 mod io;
 // Not a part of the interface: the simulator in tests/sim drives the real step function.
 #[doc(hidden)]

@@ -11,6 +11,7 @@ use crate::wire::format::BODY_BYTES_MAX;
 use crate::wire::inbox::reply_allowed;
 use crate::wire::info::{self, Info};
 use crate::wire::request::{self, Asked};
+use crate::wire::stats;
 
 /// The version of the protocol.
 const PROTOCOL: u64 = 1;
@@ -26,6 +27,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         let subject = message.reply.map(std::sync::Arc::from);
         match request::decode(&self.subjects, &message.subject, &message.payload) {
             Ok(decoded) => {
+                self.measures.asked(decoded.asked.verb());
                 let reply = subject.map(|subject| ReplyTo { subject, format: decoded.format });
                 if decoded.shard.is_some_and(|shard| shard != self.config.shard) {
                     let message = format!(
@@ -42,13 +44,17 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
                         }
                     }
                     Asked::Info => self.inform(reply.as_ref(), epoch).await,
-                    Asked::Stats { .. } => {
-                        let refusal = Refusal::new(Code::BadRequest, "this version does not serve stats");
-                        self.refuse(reply.as_ref(), epoch, refusal).await;
+                    Asked::Stats { prefix, top } => {
+                        let Some(to) = reply else { return };
+                        let body = stats::encode(to.format, epoch, &self.stats(&prefix, top));
+                        self.outbox.raw(&to, body).await;
                     }
                 }
             }
             Err(rejected) => {
+                if let Some(verb) = rejected.verb {
+                    self.measures.asked(verb);
+                }
                 let reply = subject.map(|subject| ReplyTo { subject, format: rejected.format });
                 self.refuse(reply.as_ref(), epoch, rejected.refusal).await;
             }
@@ -62,6 +68,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         let allowed = reply_allowed(&self.config.reply_prefix, reply);
         if !allowed {
             self.refused_replies += 1;
+            self.count_refusal(Code::Forbidden);
             // One line for each doubling, so that nobody fills the log.
             if self.refused_replies.is_power_of_two() {
                 let count = self.refused_replies;
@@ -71,7 +78,9 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         allowed
     }
 
+    /// The one place where a refusal leaves that is not the engine's.
     async fn refuse(&mut self, to: Option<&ReplyTo>, epoch: Epoch, refusal: Refusal) {
+        self.count_refusal(refusal.code);
         if let Some(to) = to {
             self.outbox.reply(to, epoch, &Reply::Error(refusal)).await;
         }

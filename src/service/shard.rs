@@ -19,6 +19,7 @@ use super::outbox::{Outbox, ReplyTo};
 use crate::clock::{Clock, within};
 use crate::engine::Engine;
 use crate::engine::message::{LockEntry, Now};
+use crate::measures::Measures;
 use crate::store::{Delivery, Entry, Store, WriteOutcome};
 use crate::transport::{Message, Transport, TransportError};
 use crate::types::{CoordinatorId, Key, Revision, Timestamp};
@@ -69,6 +70,7 @@ pub(super) struct Shard<S, T, C> {
     pub(super) subjects: SubjectSpace,
     pub(super) outbox: Outbox<T, C>,
     pub(super) serving: Option<Serving>,
+    pub(super) measures: Measures,
     /// Requests whose reply subject was refused.
     pub(super) refused_replies: u64,
     pub(super) clock: C,
@@ -115,6 +117,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             subjects,
             outbox,
             serving: None,
+            measures: Measures::new(clock.now().wall),
             refused_replies: 0,
             clock,
             store,

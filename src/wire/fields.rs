@@ -38,6 +38,16 @@ impl<'a> Fields<'a> {
         unsigned.map(Some).map_err(|_| mismatch(name, "an integer from 0", &Value::Integer(number)))
     }
 
+    /// A number, with or without a fraction.
+    pub(super) fn decimal(&self, name: &str) -> Result<Option<f64>, DecodeError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Float(number)) => Ok(Some(*number)),
+            Some(Value::Integer(number)) => Ok(Some(*number as f64)),
+            Some(other) => Err(mismatch(name, "a number", other)),
+        }
+    }
+
     /// A text.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, DecodeError> {
         match self.get(name) {

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`subject`], [`bucket`], [`inbox`] | subjects of requests, events and heartbeats; names of buckets; reply subjects |
 //! | [`request`] | what clients ask |
-//! | [`reply`], [`info`] | what they are answered |
+//! | [`reply`], [`info`], [`stats`] | what they are answered |
 //! | [`event`] | what everybody is told |
 //! | [`heartbeat`] | what coordinators tell each other |
 //! | [`record`] | what is stored |
@@ -28,6 +28,7 @@ mod mode;
 pub mod record;
 pub mod reply;
 pub mod request;
+pub mod stats;
 pub mod subject;
 mod value;
 mod view;

@@ -14,6 +14,7 @@ fn every_command_has_a_manual() {
         "check",
         "list",
         "watch",
+        "stats",
         "run",
         "info",
         "admin",

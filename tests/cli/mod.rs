@@ -16,6 +16,7 @@ mod renew;
 mod run;
 mod serve;
 mod site;
+mod stats;
 mod takeover;
 mod unreachable;
 mod usage;

@@ -10,4 +10,5 @@ pub(super) mod release;
 pub(super) mod renew;
 pub(super) mod run;
 pub(super) mod serve;
+pub(super) mod stats;
 pub(super) mod watch;

@@ -7,6 +7,7 @@ use crate::types::{Epoch, LeaseId, LockName, Permits, Revision, Token, Ttl};
 use crate::wire::fields::{Fields, need, parsed};
 use crate::wire::format::Format;
 use crate::wire::info::{self, Info};
+use crate::wire::stats::{self, Stats};
 use crate::wire::value::{self, DecodeError, shown};
 use crate::wire::view;
 
@@ -68,6 +69,8 @@ pub enum Answer {
     },
     /// Who leads, and with which limits.
     Info(Box<Info>),
+    /// What was counted.
+    Stats(Box<Stats>),
     /// A refusal.
     Error(Refused),
 }
@@ -130,6 +133,7 @@ pub fn decode(payload: &[u8]) -> Result<(Epoch, Answer), DecodeError> {
             next: fields.text("next")?.map(|next| lock_name("next", next)).transpose()?,
         },
         "info" => Answer::Info(Box::new(info::decode(&fields)?)),
+        "stats" => Answer::Stats(Box::new(stats::decode(&fields)?)),
         "error" => Answer::Error(refused(&fields)?),
         other => return Err(DecodeError::new(format!("unknown status {}", shown(other)))),
     };

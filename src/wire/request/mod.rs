@@ -46,6 +46,22 @@ pub enum Asked {
     },
 }
 
+impl Asked {
+    /// The verb in the subject.
+    pub const fn verb(&self) -> Verb {
+        match self {
+            Self::Engine(Ask::Acquire(_)) => Verb::Acquire,
+            Self::Engine(Ask::Renew { .. } | Ask::RenewMany { .. }) => Verb::Renew,
+            Self::Engine(Ask::Release { .. }) => Verb::Release,
+            Self::Engine(Ask::Check { .. }) => Verb::Check,
+            Self::Engine(Ask::List { .. }) => Verb::List,
+            Self::Engine(Ask::AdminRelease { .. }) => Verb::AdminRelease,
+            Self::Info => Verb::Info,
+            Self::Stats { .. } => Verb::Stats,
+        }
+    }
+}
+
 /// A request that makes no sense.
 #[derive(Debug, Clone)]
 pub struct Rejected {
