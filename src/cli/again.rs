@@ -12,6 +12,7 @@ use crate::client::default_owner;
 pub(super) struct Again {
     /// Each with the text to put behind a command.
     options: Vec<(String, String)>,
+    servers_were_typed: bool,
 }
 
 impl Again {
@@ -31,7 +32,8 @@ impl Again {
                 options.push((id.to_owned(), format!("--{flag} {}", shown(id, &given))));
             }
         }
-        Self { options }
+        let servers_were_typed = matches.value_source("nats") == Some(ValueSource::CommandLine);
+        Self { options, servers_were_typed }
     }
 
     /// `natslock <words> <options>`; the words are quoted where a shell needs it.
@@ -52,6 +54,11 @@ impl Again {
     /// True where a command names the servers.
     pub(super) fn names_servers(&self) -> bool {
         self.options.iter().any(|(id, _)| id == "nats")
+    }
+
+    /// True where the servers stand on the command line, whatever they are.
+    pub(super) const fn servers_were_typed(&self) -> bool {
+        self.servers_were_typed
     }
 
     fn with(&self, words: &[&str], wanted: impl Fn(&str) -> bool) -> String {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
-use super::commands::{acquire, admin, check, dev, list, release, renew, run, serve, stats, watch};
+use super::commands::{acquire, admin, bench, check, dev, list, release, renew, run, serve, stats, watch};
 use crate::engine::message::LeaseRef;
 use crate::types::{LeaseId, LockName, Namespace, OwnerName, Token};
 
@@ -58,6 +58,7 @@ pub(super) enum Command {
     Run(run::Run),
     /// Show who leads, the versions and the limits
     Info,
+    Bench(bench::Bench),
     #[command(subcommand)]
     Admin(admin::Admin),
 }

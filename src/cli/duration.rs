@@ -51,6 +51,12 @@ pub(super) fn leader_lease(typed: &str) -> Result<Duration, String> {
     within(typed, LEADER_LEASE_MIN..=LEADER_LEASE_MAX)
 }
 
+/// How long a measurement takes; a number alone is of seconds.
+pub(super) fn bench(typed: &str) -> Result<Duration, String> {
+    let seconds = typed.parse::<f64>().is_ok().then(|| format!("{typed}s"));
+    within(seconds.as_deref().unwrap_or(typed), Duration::from_millis(50)..=Duration::from_secs(60))
+}
+
 fn within(typed: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
     let given = duration(typed)?;
     if range.contains(&given) { Ok(given) } else { Err(out_of_range(range, given)) }

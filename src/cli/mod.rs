@@ -2,11 +2,13 @@
 
 mod again;
 mod args;
+mod bench;
 mod commands;
 mod describe;
 mod duration;
 mod error;
 mod exit;
+mod keeper;
 mod logging;
 mod output;
 mod private_server;
@@ -24,7 +26,9 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 
 use self::again::Again;
 use self::args::{Command, CommandLine, Global};
-use self::commands::{acquire, admin, check, dev, info, list, release, renew, serve, stats, watch};
+use self::commands::{
+    acquire, admin, bench as bench_command, check, dev, info, list, release, renew, serve, stats, watch,
+};
 use self::error::{CommandError, Kind};
 use self::exit::{Codes, Exit};
 use self::logging::LogFormat;
@@ -85,6 +89,7 @@ fn carry_out(command: Command, context: &Context) -> Result<u8, CommandError> {
     logging::init(log_format, filter);
     let mut runtime = match &command {
         Command::Serve(_) | Command::Dev(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Bench(bench) => runtime_of(bench.threads()),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = runtime.enable_all().build();
@@ -102,6 +107,7 @@ fn carry_out(command: Command, context: &Context) -> Result<u8, CommandError> {
             Command::Watch(watch) => watch::run(watch, context).await,
             Command::Stats(stats) => stats::run(stats, context).await,
             Command::Info => info::run(context).await,
+            Command::Bench(bench) => bench_command::run(bench, context).await,
             Command::Admin(admin) => admin::run(admin, context).await,
         }
         .map(|()| Exit::Done.code(Codes::General))
@@ -109,6 +115,15 @@ fn carry_out(command: Command, context: &Context) -> Result<u8, CommandError> {
     // What still runs is not waited for.
     runtime.shutdown_background();
     done
+}
+
+fn runtime_of(threads: usize) -> tokio::runtime::Builder {
+    if threads == 1 {
+        return tokio::runtime::Builder::new_current_thread();
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(threads);
+    runtime
 }
 
 /// Tells why a command failed, and returns its exit code.

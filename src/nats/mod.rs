@@ -10,6 +10,8 @@ mod acks;
 mod answer;
 #[cfg(feature = "coordinator")]
 mod api;
+#[cfg(feature = "cli")]
+mod bare;
 #[cfg(feature = "coordinator")]
 mod bucket;
 mod connect;
@@ -25,6 +27,8 @@ mod version;
 
 /// The client of the library, for applications that have a connection already.
 pub use async_nats::Client as NatsClient;
+#[cfg(feature = "cli")]
+pub use bare::Carried;
 #[cfg(feature = "coordinator")]
 pub use bucket::BucketConfig;
 pub use connect::{ConnectError, ConnectOptions, Connection, Credentials, Tls, connect};

@@ -25,7 +25,7 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
+pub(super) const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 const EXPECTED_OF: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 const TTL: &str = "Nats-TTL";
 const BATCH_ID: &str = "Nats-Batch-Id";

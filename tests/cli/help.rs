@@ -17,6 +17,7 @@ fn every_command_has_a_manual() {
         "stats",
         "run",
         "info",
+        "bench",
         "admin",
         "admin release",
     ];

@@ -4,6 +4,7 @@
 
 mod acquire;
 mod admin;
+mod bench;
 mod check;
 mod dev;
 mod help;

@@ -2,6 +2,7 @@
 
 pub(super) mod acquire;
 pub(super) mod admin;
+pub(super) mod bench;
 pub(super) mod check;
 pub(super) mod dev;
 pub(super) mod info;

@@ -136,7 +136,7 @@ pub(super) fn explain(error: ServeError) -> CommandError {
     }
 }
 
-fn explain_store(error: &StoreError) -> CommandError {
+pub(in crate::cli) fn explain_store(error: &StoreError) -> CommandError {
     let message = error.to_string();
     match error {
         StoreError::Unavailable(_) => CommandError::new(Kind::NoServer, message),

@@ -1,0 +1,149 @@
+//! `natslock bench`: whether what it tells is whole and can be true. How fast anything is, no test says.
+
+use serde_json::Value;
+
+use super::Program;
+use crate::support::{Folder, NatsServer};
+
+/// One of the steps of a report.
+fn step<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let steps = report["steps"].as_array().unwrap();
+    steps.iter().find(|step| step["step"] == name).unwrap()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// The times of one part of a step: p50, p99 and the longest.
+fn times(report: &Value, name: &str, of: &str) -> [f64; 3] {
+    let times = step(report, name)["times"].as_array().unwrap();
+    let time = times.iter().find(|time| time["of"] == of).unwrap();
+    ["p50_us", "p99_us", "max_us"].map(|field| number(&time[field]))
+}
+
+fn ratio(report: &Value, name: &str) -> f64 {
+    let ratios = report["ratios"].as_array().unwrap();
+    number(&ratios.iter().find(|ratio| ratio["name"] == name).unwrap()["value"])
+}
+
+fn near(found: f64, wanted: f64, tolerance: f64) {
+    assert!((found - wanted).abs() <= tolerance, "{found} is not {wanted} +- {tolerance}");
+}
+
+fn check_times(report: &Value) {
+    for (name, parts) in [
+        ("L1", &["request"][..]),
+        ("L2", &["write"]),
+        ("W1", &["acquire", "release"]),
+        ("W2", &["acquire", "release"]),
+        ("W3", &["gap", "wait"]),
+        ("W4", &["gap", "wait"]),
+    ] {
+        let spread = &step(report, name)["per_second"];
+        let [least, median, most] = ["least", "median", "most"].map(|field| number(&spread[field]));
+        assert!(0.0 < least && least <= median && median <= most, "{name}: {spread}");
+        for part in parts {
+            let [p50, p99, max] = times(report, name, part);
+            assert!(10.0 < p50 && p50 <= p99 && p99 <= max && max < 60e6, "{name} {part}: {p50} {p99} {max}");
+        }
+    }
+}
+
+/// One at a time: how many there were is how long each took.
+fn check_rates(report: &Value) {
+    for (name, part) in [("L1", "request"), ("L2", "write")] {
+        let time = &step(report, name)["times"][0];
+        assert_eq!(time["of"], *part);
+        let busy = number(&step(report, name)["per_second"]["median"]) * number(&time["mean_us"]) / 1e6;
+        assert!((0.5..=1.05).contains(&busy), "{name}: busy {busy} of the time");
+    }
+}
+
+fn check_costs(report: &Value) {
+    let cost = |name: &str, field: &str| number(&step(report, name)["per_operation"][field]);
+    // The leader's sign of life every four seconds: on a busy machine a share of few operations.
+    let others = |name: &str| 3.0 / number(&step(report, name)["per_second"]["median"]);
+    near(cost("L1", "writes"), 0.0, others("L1"));
+    near(cost("L2", "writes"), 1.0, 0.01);
+    near(cost("L1", "client_messages"), 2.0, 0.01);
+    for name in ["W3", "W4"] {
+        near(cost(name, "writes"), 1.0, 0.1 + others(name));
+    }
+    for name in ["W1", "W2"] {
+        // A release may leave its write to the next acquire.
+        near(cost(name, "writes"), 1.5, 0.6 + others(name));
+    }
+    for name in ["W1", "W2", "W3", "W4"] {
+        assert!(
+            cost(name, "server_received") >= 3.0,
+            "{name}: a request, a write and an answer at the least"
+        );
+    }
+}
+
+fn check_ratios(report: &Value) {
+    let p50 = |name, of| times(report, name, of)[0];
+    let platform = p50("L1", "request") + p50("L2", "write");
+    near(ratio(report, "W1 acquire p50 / (L1 + L2)"), p50("W1", "acquire") / platform, 1e-9);
+    near(ratio(report, "W3 gap p50 / (L1 + L2)"), p50("W3", "gap") / platform, 1e-9);
+    let per_second = |name| number(&step(report, name)["per_second"]["median"]);
+    near(ratio(report, "W4 hand-overs / W3 hand-overs"), per_second("W4") / per_second("W3"), 1e-9);
+    for name in ["W3", "W4"] {
+        let jain = number(&step(report, name)["jain"]);
+        assert!((1.0 / 256.0..=1.0).contains(&jain), "{name}: {jain}");
+        assert!(number(&step(report, name)["longest_over_mean"]) >= 1.0);
+    }
+    let drift = number(&report["drift"]);
+    assert_eq!(report["drifted"], drift.abs() > 0.1);
+}
+
+#[test]
+fn what_it_tells_can_be_true_and_nothing_is_left() {
+    let folder = Folder::new();
+    let program = Program::new("").with("TMPDIR", folder.0.to_str().unwrap());
+    let report = program.run(&["bench", "--reps", "1", "--seconds", "1", "--json"]).done().json();
+    assert_eq!((&report["storage"], &report["replicas"]), (&"page cache".into(), &1.into()));
+    check_times(&report);
+    check_rates(&report);
+    check_costs(&report);
+    check_ratios(&report);
+    assert!(std::fs::read_dir(&folder.0).unwrap().next().is_none(), "its folders are gone");
+}
+
+#[test]
+fn people_get_tables() {
+    let ran =
+        Program::new("").run(&["bench", "--reps", "1", "--seconds", "0.2", "--workload", "w3", "--sync"]);
+    let text = ran.done().stdout;
+    let parts = ["fsync, one replica: medians of 1 x 0.2 s", "hand-overs", "MAX US", "W3 Jain index", "L1 "];
+    assert!(parts.iter().all(|part| text.contains(part)) && !text.contains("W1"), "{text}");
+}
+
+#[tokio::test]
+async fn what_runs_already_is_measured_only_where_it_is_typed() {
+    let server = NatsServer::start().await;
+    let url = server.url();
+    let _coordinator = Program::new(&url).start(&["serve"]);
+    Program::new(&url).run(&["info"]).done();
+    let streams = async || {
+        let connection = server.connect().await;
+        let answer = connection.client().request("$JS.API.STREAM.NAMES", "".into()).await.unwrap();
+        serde_json::from_slice::<Value>(&answer.payload).unwrap()["streams"].clone()
+    };
+    let words = ["bench", "--reps", "1", "--seconds", "0.1", "--workload", "w1", "--json"];
+    let typed = [&words[..], &["--nats", &url]].concat();
+    let report = Program::new("").run(&typed).done().json();
+    assert_eq!(report["storage"], "as the servers are configured");
+    near(number(&step(&report, "W1")["per_operation"]["client_messages"]), 4.0, 0.01);
+    assert_eq!(
+        streams().await,
+        serde_json::json!(["KV_natslock_default_0"]),
+        "the bucket of the limits is gone"
+    );
+    let refused = Program::new("").run(&[&typed[..], &["--sync"]].concat());
+    assert_eq!((refused.code, &refused.json()["code"]), (2, &"usage".into()));
+
+    let nobody = Program::new("nats://127.0.0.1:1").run(&words).done().json();
+    assert_eq!(nobody["storage"], "page cache");
+}
