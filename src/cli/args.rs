@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
-use super::commands::{acquire, admin, bench, check, dev, list, release, renew, run, serve, stats, watch};
+use super::commands::{
+    acquire, admin, bench, check, dev, list, release, renew, run, serve, stats, torture, watch,
+};
+use super::torture::Worker;
 use crate::engine::message::LeaseRef;
 use crate::types::{LeaseId, LockName, Namespace, OwnerName, Token};
 
@@ -61,6 +64,10 @@ pub(super) enum Command {
     Bench(bench::Bench),
     #[command(subcommand)]
     Admin(admin::Admin),
+    #[command(hide = true)]
+    Torture(torture::Torture),
+    #[command(hide = true)]
+    TortureWorker(Worker),
 }
 
 /// What every command takes.

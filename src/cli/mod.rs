@@ -16,6 +16,7 @@ mod run;
 mod session;
 mod signals;
 mod text;
+mod torture;
 mod waiting;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -84,11 +85,15 @@ fn carry_out(command: Command, context: &Context) -> Result<u8, CommandError> {
     let (log_format, filter) = match &command {
         Command::Serve(serve) => (serve.log_format, "info,async_nats=warn"),
         Command::Dev(_) => (LogFormat::Text, "error,async_nats=off"),
+        Command::Torture(_) => (LogFormat::Text, "error,natslock::cli=info,async_nats=off"),
+        Command::TortureWorker(_) => (LogFormat::Text, "info,async_nats=warn"),
         _ => (LogFormat::Text, "off"),
     };
     logging::init(log_format, filter);
     let mut runtime = match &command {
-        Command::Serve(_) | Command::Dev(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Serve(_) | Command::Dev(_) | Command::Torture(_) => {
+            tokio::runtime::Builder::new_multi_thread()
+        }
         Command::Bench(bench) => runtime_of(bench.threads()),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
@@ -109,6 +114,8 @@ fn carry_out(command: Command, context: &Context) -> Result<u8, CommandError> {
             Command::Info => info::run(context).await,
             Command::Bench(bench) => bench_command::run(bench, context).await,
             Command::Admin(admin) => admin::run(admin, context).await,
+            Command::Torture(torture) => commands::torture::run(torture, context).await,
+            Command::TortureWorker(worker) => torture::run_worker(worker, context).await,
         }
         .map(|()| Exit::Done.code(Codes::General))
     });

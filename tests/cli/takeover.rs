@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use natslock::client::{AcquireOptions, Client};
+use natslock::client::{AcquireOptions, Client, LockGuard};
 use natslock::clock::SystemClock;
 use rustix::process::Signal;
 
 use super::{Program, Running};
 use crate::support::service::client;
-use crate::support::{NatsServer, eventually};
+use crate::support::{NatsServer, eventually, quiet};
 
 const RUNS: usize = 10;
+/// Held from beginning to end.
+const HELD: usize = 100;
 
 /// A coordinator as a process of its own, that leads or stands by.
 fn serve(url: &str) -> Running {
@@ -31,11 +33,16 @@ async fn leader(client: &Client) -> u32 {
 
 /// Ends the leader `RUNS` times, and returns how long each time nobody was granted anything, sorted.
 async fn gaps(end: impl Fn(&Running)) -> Vec<Duration> {
+    let _quiet = quiet::measure().await;
     let server = NatsServer::start().await;
     let client = client(&server.url(), "steady").await;
     let mut coordinators = [serve(&server.url()), serve(&server.url())];
     leader(&client).await;
-    let held = client.acquire_with("held", AcquireOptions::new().ttl(Duration::from_secs(5))).await.unwrap();
+    let options = AcquireOptions::new().ttl(Duration::from_secs(5));
+    let mut held = Vec::new();
+    for number in 0..HELD {
+        held.push(client.acquire_with(&format!("held.{number}"), options.clone()).await.unwrap());
+    }
     let mut gaps = Vec::new();
     for run in 0..RUNS {
         let pid = leader(&client).await;
@@ -44,12 +51,14 @@ async fn gaps(end: impl Fn(&Running)) -> Vec<Duration> {
         end(&coordinators[leading]);
         let guard = client.acquire(&format!("after.{run}")).await.unwrap();
         gaps.push(SystemClock::boot().since(ended));
-        assert!(held.is_valid(), "a holder lost its lock");
+        assert!(held.iter().all(LockGuard::is_valid), "a holder lost its lock");
         drop(guard);
         coordinators[leading] = serve(&server.url());
     }
-    let view = client.check("held").await.unwrap().expect("still held");
-    assert_eq!(view.holders[0].token, held.token());
+    for guard in &held {
+        let view = client.check(&guard.name().to_string()).await.unwrap().expect("still held");
+        assert_eq!(view.holders[0].token, guard.token());
+    }
     gaps.sort_unstable();
     gaps
 }

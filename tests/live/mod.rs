@@ -6,6 +6,7 @@ mod connect;
 mod contention;
 mod costs;
 mod crash;
+mod faults;
 mod guards;
 mod scripts;
 mod store_contract;

@@ -4,6 +4,7 @@ mod cluster;
 pub(crate) mod model;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod quiet;
 mod server;
 pub(crate) mod service;
 pub(crate) mod world;

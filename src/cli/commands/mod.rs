@@ -12,4 +12,5 @@ pub(super) mod renew;
 pub(super) mod run;
 pub(super) mod serve;
 pub(super) mod stats;
+pub(super) mod torture;
 pub(super) mod watch;
