@@ -17,6 +17,8 @@ mod live;
 #[cfg(test)]
 mod measures;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod properties;
