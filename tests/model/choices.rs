@@ -104,21 +104,21 @@ impl World {
         self.tell(&choice);
         let now = self.state.now;
         match choice {
-            Choice::Tick => self.with(|state, out| state.tick(out)),
+            Choice::Tick => self.with(setup, |state, out| state.tick(out)),
             Choice::Acquire(client) => {
-                self.with(|state, out| state.clients[usize::from(client)].acquire(now, setup, out));
+                self.with(setup, |state, out| state.clients[usize::from(client)].acquire(now, setup, out));
             }
             Choice::Release(client) => {
                 let client = usize::from(client);
                 if let ClientState::Asking { .. } = self.state.clients[client].state {
                     self.state.cancels -= 1;
                 }
-                self.with(|state, out| state.clients[client].release(now, out));
+                self.with(setup, |state, out| state.clients[client].release(now, out));
             }
-            Choice::TakeOver => self.with(|state, out| state.take_over(setup, out)),
+            Choice::TakeOver => self.with(setup, |state, out| state.take_over(setup, out)),
             Choice::Resign(term) => {
                 self.state.resignations -= 1;
-                self.with(|state, out| state.leaders[usize::from(term)].resign(now, setup, out));
+                self.with(setup, |state, out| state.leaders[usize::from(term)].resign(now, setup, out));
             }
             Choice::Arrive(at) => {
                 let event = self.state.late.remove(at);

@@ -46,10 +46,10 @@ pub(super) fn recover(world: &World, setup: &Setup) -> World {
             return world;
         }
         if !world.state.is_led() {
-            world.with(|state, out| state.take_over(setup, out));
+            world.with(setup, |state, out| state.take_over(setup, out));
             world.settle(setup, |_, _| {});
         }
-        world.with(|state, out| {
+        world.with(setup, |state, out| {
             let now = state.now;
             let holders = state.clients.iter_mut().filter(|c| matches!(c.state, ClientState::Held { .. }));
             holders.for_each(|client| client.release(now, out));

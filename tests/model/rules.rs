@@ -1,6 +1,8 @@
 //! What the model checks: the rules of DESIGN.md section 4 and PROTOCOL.md section 3, each of which can be
 //! switched off, and the bounds within which it looks.
 
+use super::properties::Break;
+
 /// A lock's lease time, in ticks.
 pub(super) const TTL: u8 = 2;
 /// A confirmation lease, in ticks: see [`Confirm`].
@@ -80,6 +82,8 @@ pub(super) struct Bounds {
     pub(super) kinds: &'static [Fault],
     /// Whether P4 is looked at.
     pub(super) heals: bool,
+    /// What may be broken: P3 is broken before P1 and P2 are, as a rule.
+    pub(super) overlooks: &'static [Break],
 }
 
 /// What may go wrong.
@@ -127,6 +131,7 @@ impl Bounds {
             early_release: false,
             kinds: ALL,
             heals: true,
+            overlooks: &[],
         }
     }
 }

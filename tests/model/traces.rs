@@ -2,7 +2,9 @@
 //! Traces 1 to 8 are the findings of research/model.md that broke earlier wordings of the design.
 
 use super::explorer::explore;
-use super::properties::Break::{self, BelieverNotInRecord, Endless, ToldLost, WaitsTooLong};
+use super::properties::Break::{
+    self, BelieverNotInRecord, Endless, TokenOrder, ToldLost, TwoBelieve, WaitsTooLong,
+};
 use super::rules::Fault::{Bounce, Cut, Deafen, Delay, Lose, Pause};
 use super::rules::{Bounds, Confirm, Fault, Rule, Setup};
 
@@ -134,6 +136,22 @@ fn after_a_refusal_the_leader_looks_again() {
 fn an_old_epoch_denies_nothing() {
     let bounds = Bounds { leader_lease: [3; 4], ..small(3, 1, 3, &[Bounce, Cut, Lose]) };
     needs(Rule::OldEpochsDenyNothing, bounds, ToldLost);
+}
+
+/// P1 sees it, too: a deposed leader gives the lock to another while its holder believes.
+#[test]
+fn two_believe_where_a_deposed_leader_takes_away() {
+    let kinds = &[Bounce, Cut, Deafen, Delay, Lose];
+    let bounds = Bounds { clients: 2, overlooks: &[BelieverNotInRecord, ToldLost], ..small(2, 1, 4, kinds) };
+    needs(Rule::GuardedBatch, bounds, TwoBelieve);
+}
+
+/// P2 sees it, too: an old grant is believed in after a newer one.
+#[test]
+fn tokens_do_not_rise_where_a_grant_counts_from_another_request() {
+    let overlooks = &[BelieverNotInRecord, ToldLost, TwoBelieve];
+    let bounds = Bounds { clients: 2, overlooks, ..small(2, 0, 3, &[Delay, Lose, Pause]) };
+    needs(Rule::GrantNamesRequest, bounds, TokenOrder);
 }
 
 #[test]

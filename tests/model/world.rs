@@ -90,12 +90,12 @@ impl World {
     pub(super) fn happen(&mut self, setup: &Setup, at: usize) {
         if let Some(event) = self.state.soon.remove(at) {
             self.tell(&event);
-            self.with(|state, out| state.handle(setup, event, out));
+            self.with(setup, |state, out| state.handle(setup, event, out));
         }
     }
 
     /// Runs something that brings things about, and looks whether all is well afterwards.
-    pub(super) fn with(&mut self, act: impl FnOnce(&mut State, &mut Out)) {
+    pub(super) fn with(&mut self, setup: &Setup, act: impl FnOnce(&mut State, &mut Out)) {
         let state = &mut self.state;
         let listening = state.leaders.iter().filter(|leader| !leader.is_gone() && !leader.deaf);
         let mut out = Out {
@@ -107,7 +107,9 @@ impl World {
         };
         act(state, &mut out);
         (state.soon, state.highest_token, self.marks) = (out.soon, out.highest_token, out.marks);
-        self.broken = out.broken.or_else(|| super::properties::check(state)).or(self.broken);
+        let judged = |what: &Break| !setup.bounds.overlooks.contains(what);
+        let broken = out.broken.or_else(|| super::properties::check(state));
+        self.broken = broken.filter(judged).or(self.broken);
     }
 
     /// States that differ only in what can no longer matter become equal.
