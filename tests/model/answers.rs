@@ -151,6 +151,7 @@ impl Leader {
             let early = setup.bounds.early_release && self.queue.is_empty() && self.flight.is_none();
             holder.ending = Some((!early).then_some(request));
             if early {
+                self.put_off = true;
                 out.marks.add(Mark::ReleasedEarly);
                 self.reply(now, request, Say::Released, out);
             }

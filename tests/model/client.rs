@@ -12,6 +12,8 @@ pub(super) struct Client {
     pub(super) used: u8,
     /// The highest epoch that any answer spoke for.
     epoch: Term,
+    /// A release that was answered, and until when its lease may stand in the way of a new leader.
+    past: Option<(Request, Tick)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,7 +61,7 @@ impl Sends {
 
 impl Client {
     pub(super) const fn new(me: u8) -> Self {
-        Self { me, state: State::Idle, used: 0, epoch: 0 }
+        Self { me, state: State::Idle, used: 0, epoch: 0, past: None }
     }
 
     /// The lease that it believes in.
@@ -116,7 +118,10 @@ impl Client {
 
     pub(super) fn handle_reply(&mut self, now: Tick, setup: &Setup, reply: Reply, out: &mut Out) {
         let outdated = reply.term < self.epoch;
-        self.epoch = self.epoch.max(reply.term);
+        if reply.term > self.epoch {
+            self.epoch = reply.term;
+            self.repeat_release(now, out);
+        }
         let denies = matches!(reply.say, Say::NotHolder | Say::Finished);
         if outdated && denies && setup.keeps(Rule::OldEpochsDenyNothing) {
             out.marks.add(Mark::OldEpochIgnored);
@@ -155,12 +160,21 @@ impl Client {
                 }
                 self.release(now, out);
             }
-            (State::Releasing { id, .. }, Say::Released | Say::NotHolder | Say::Finished)
+            (State::Releasing { id, until, .. }, Say::Released | Say::NotHolder | Say::Finished)
                 if *id == reply.to.id && matches!(reply.to.ask, Ask::Release { .. }) =>
             {
+                self.past = setup.bounds.early_release.then_some((reply.to, *until));
                 self.state = State::Idle;
             }
             _ => {}
+        }
+    }
+
+    /// A leader that died may have answered a release and not written it: the next one is told again.
+    fn repeat_release(&mut self, now: Tick, out: &mut Out) {
+        if let Some((request, _)) = self.past.take().filter(|(_, until)| *until > now) {
+            out.marks.add(Mark::ReleasedAgain);
+            out.request(Request { sent: now, ..request });
         }
     }
 

@@ -40,21 +40,21 @@ fn nothing_is_broken(name: &str, bounds: Bounds, never: &[Mark]) -> Report {
 
 #[test]
 fn two_faults_and_a_takeover() {
-    let never = [Mark::Resigned, Mark::ReleasedEarly];
+    let never = [Mark::Resigned, Mark::ReleasedEarly, Mark::ReleasedAgain];
     nothing_is_broken("takeover", bounds(2, 1, 1, 4), &never);
 }
 
 #[test]
 fn two_takeovers_a_resignation_and_a_cancelled_wait() {
     let bounds = Bounds { resignations: 1, cancels: 1, ..bounds(1, 1, 2, 4) };
-    let never = [Mark::TokenAwaited, Mark::NoticeIgnored, Mark::ReleasedEarly];
+    let never = [Mark::TokenAwaited, Mark::NoticeIgnored, Mark::ReleasedEarly, Mark::ReleasedAgain];
     nothing_is_broken("resignation", bounds, &never);
 }
 
 /// A release is answered before its write, the coordinator dies in between, the client acquires anew.
 #[test]
 fn releases_answered_before_their_write() {
-    let bounds = Bounds { early_release: true, cancels: 1, ..bounds(1, 2, 1, 4) };
+    let bounds = Bounds { early_release: true, ..bounds(1, 2, 1, 4) };
     let never = [
         Mark::Resigned,
         Mark::RefusedByEpoch,
@@ -68,7 +68,13 @@ fn releases_answered_before_their_write() {
 #[test]
 fn leadership_leases_of_different_length() {
     let bounds = Bounds { leader_lease: [4, 2, 3, 2], resignations: 1, ..bounds(1, 1, 2, 5) };
-    let never = [Mark::OldEpochIgnored, Mark::TokenAwaited, Mark::NoticeIgnored, Mark::ReleasedEarly];
+    let never = [
+        Mark::OldEpochIgnored,
+        Mark::TokenAwaited,
+        Mark::NoticeIgnored,
+        Mark::ReleasedEarly,
+        Mark::ReleasedAgain,
+    ];
     nothing_is_broken("unequal T_L", bounds, &never);
 }
 

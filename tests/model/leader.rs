@@ -37,6 +37,8 @@ pub(super) struct Leader {
     pub(super) seen: Option<Record>,
     /// The holder is to be taken away from, if it still is so then.
     pub(super) due: bool,
+    /// The *free* write of a release that was answered already is put off.
+    pub(super) put_off: bool,
     pub(super) released: Vec<Id>,
     pub(super) expired: Vec<Id>,
     pub(super) writes: u8,
@@ -112,6 +114,7 @@ impl Leader {
             flight: None,
             seen: None,
             due: false,
+            put_off: false,
             released: Vec::new(),
             expired: Vec::new(),
             writes: 0,
@@ -152,6 +155,7 @@ impl Leader {
         self.begin(now);
         let over = |holder: &Holder| holder.ending.is_none() && self.ends_at(holder, setup) <= now;
         self.due |= self.acts(now) && self.holder.as_ref().is_some_and(over);
+        self.put_off = false;
         self.take_away(now, setup, out);
         self.advance(now, out);
     }

@@ -14,6 +14,9 @@ impl Leader {
         }
         let ends = self.holder.filter(|holder| holder.ending.is_some()).map(|holder| holder.id);
         let is_free = self.holder.is_none() || ends.is_some();
+        if self.put_off && self.queue.is_empty() {
+            return;
+        }
         if ends.is_some() || (is_free && !self.queue.is_empty()) {
             self.take_off(ends, None, out);
         }
@@ -37,6 +40,7 @@ impl Leader {
     }
 
     fn take_off(&mut self, ends: Option<super::event::Id>, guard: Option<Revision>, out: &mut Out) {
+        self.put_off = false;
         let begins = (!self.queue.is_empty()).then(|| self.queue.remove(0));
         if ends.is_some() && begins.is_some() {
             out.marks.add(Mark::HandedOver);

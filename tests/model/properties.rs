@@ -122,6 +122,8 @@ marks! {
     NoticeHonoured,
     NoticeIgnored,
     ReleasedEarly,
+    /// A release that was answered was told to the next leader, too.
+    ReleasedAgain,
 }
 
 /// Which of them have happened.

@@ -76,7 +76,8 @@ pub(super) struct Bounds {
     /// The leadership lease of each term, in ticks.
     pub(super) leader_lease: [u8; 4],
     pub(super) confirm: Option<Confirm>,
-    /// S2's parenthesis: a release without a waiter is answered before its *free* write.
+    /// S2's parenthesis: a release without a waiter is answered before its *free* write, which is put off to the
+    /// next tick or the next request; clients repeat what was released to a new leader.
     pub(super) early_release: bool,
     /// What may go wrong.
     pub(super) kinds: &'static [Fault],
