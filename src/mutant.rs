@@ -46,6 +46,8 @@ pub enum Mutant {
     ForgetFinished,
     /// S9: a waiter does not announce itself again.
     NoReannounce,
+    /// S9: a waiter whose repeats are put off is taken to be silent.
+    PutOffIsSilent,
     /// S9: any 503 takes the lease away.
     HonourAny503,
     /// S1: the clock stands still while the machine sleeps.
@@ -58,7 +60,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::SkipOverlap,
         Self::ResignWithoutOverlap,
         Self::FoundWithoutLease,
@@ -80,6 +82,7 @@ impl Mutant {
         Self::AcceptWrongId,
         Self::ForgetFinished,
         Self::NoReannounce,
+        Self::PutOffIsSilent,
         Self::HonourAny503,
         Self::ClockStopsInSuspend,
         Self::SkipQuarantine,

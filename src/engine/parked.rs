@@ -10,6 +10,7 @@ use super::deadlines::Alarm;
 use super::limits::PARKED_FOR;
 use super::lock::Place;
 use super::message::{Ask, EntryContent, LeaseRef, Request, Ticket};
+use crate::mutant::{self, Mutant};
 use crate::types::{IdHash, LockName, OwnerName, Revision, Timestamp};
 
 /// One such request.
@@ -41,6 +42,9 @@ impl<R: Clone> Engine<R> {
     /// Gives the request back if it can be answered now.
     pub(super) fn park_if_unsure(&mut self, request: Request<R>) -> Option<Request<R>> {
         let Some(doubt) = self.doubt(&request) else { return Some(request) };
+        if !mutant::is(Mutant::PutOffIsSilent) {
+            self.note_alive(&request);
+        }
         if self.parked.len() >= self.books.limits.parked_max {
             if let Some(to) = request.reply {
                 self.books.refuse(to, in_doubt_refusal());
@@ -52,6 +56,22 @@ impl<R: Clone> Engine<R> {
         let proof = (doubt == Doubt::Skipped).then(|| (self.books.ask_to_confirm(), None));
         self.parked.push(Parked { request, until, proof });
         None
+    }
+
+    /// Whoever repeats a waiting request is there, though the repeat cannot be looked at yet: it is not dropped for
+    /// its silence, and keeps its place (S9).
+    fn note_alive(&mut self, request: &Request<R>) {
+        let id = match &request.ask {
+            Ask::Acquire(acquire) => &acquire.id,
+            Ask::Renew { lease, .. } => &lease.id,
+            _ => return,
+        };
+        let key = id.hash(&request.owner);
+        let Some(lock) = self.books.ids.get(&key).and_then(|name| self.locks.get_mut(name)) else { return };
+        if let Some(waiter) = lock.queue.get_mut(&key) {
+            waiter.heard = Some(self.books.now.boot);
+            lock.watch_waiter(&key, &mut self.books);
+        }
     }
 
     /// A proof has come for those who asked for it up to now.

@@ -65,13 +65,22 @@ impl Leadership {
                 self.actions.push_back(Action::CheckIdentity);
             }
             WriteOutcome::Mismatch(Some(revision)) => {
+                let known = leading.lease;
                 self.actions.push_back(Action::ReadLease { revision });
+                if revision < known {
+                    self.quarantine(format!(
+                        "its lease record went back to {revision}, {known} was acknowledged"
+                    ));
+                }
             }
         }
     }
 
     /// The record that a refusal of the `lease` write named, or nothing where it cannot be had.
     pub fn handle_lease_read(&mut self, now: Timestamp, revision: Revision, record: Option<LeaseRecord>) {
+        if record.is_some() {
+            self.saw(revision);
+        }
         let (State::Leading(leading) | State::Resigning(leading)) = &mut self.state else { return };
         let Some(flight) = &mut leading.flight else { return };
         match record {

@@ -26,6 +26,9 @@ pub(super) struct Taking {
 impl Leadership {
     /// The shard's records were read, or could not be.
     pub fn handle_shard_read(&mut self, now: Timestamp, read: Option<ShardRead>) {
+        if let Some(read) = &read {
+            self.saw_shard(read);
+        }
         match &self.state {
             State::Reading { first, .. } => {
                 let first = *first;
@@ -94,12 +97,20 @@ impl Leadership {
         }
     }
 
+    /// What stands in the records was there once, whatever becomes of this read.
+    fn saw_shard(&mut self, read: &ShardRead) {
+        if let Some((revision, record)) = &read.epoch {
+            self.saw((*revision).max(record.highest));
+        }
+        if let Some((revision, _)) = &read.lease {
+            self.saw(*revision);
+        }
+    }
+
     fn take(&mut self, now: Timestamp, read: &ShardRead) {
         let overlap = read.lease.as_ref().map_or(Duration::ZERO, |(_, lease)| longer(lease.t_l));
         let overlap = if mutant::is(Mutant::SkipOverlap) { Duration::ZERO } else { overlap };
         let expected = read.epoch.as_ref().map_or(Revision::NONE, |(revision, _)| *revision);
-        let recorded = read.epoch.as_ref().map_or(Revision::NONE, |(_, record)| record.highest);
-        self.highest = self.highest.max(expected).max(recorded);
         let attempt = self.next_attempt();
         let taking = Taking {
             expected,
@@ -135,7 +146,9 @@ impl Leadership {
             act_until: taking.sent + shorter(self.me.leader_lease),
             overlap_until: leading.overlap_until,
         };
-        let went_back = epoch.revision() <= self.highest;
+        // What was seen since it was sent may be later than it, and lawfully so.
+        let known = taking.epoch.highest;
+        let went_back = epoch.revision() <= known;
         self.saw(lease);
         self.state = State::Leading(leading);
         self.actions.push_back(Action::Lead(term));
@@ -143,7 +156,7 @@ impl Leadership {
             self.quarantine(why);
         }
         if went_back {
-            self.quarantine(format!("its sequence went back to {epoch}, below what was seen before"));
+            self.quarantine(format!("its sequence went back to {epoch}, {known} was seen before"));
         }
     }
 }

@@ -335,3 +335,40 @@ fn a_store_that_was_replaced_stays_quarantined_in_the_next_term_too() {
     let done = actions(&mut leadership);
     assert!(matches!(done[..], [Action::Lead(_), Action::Quarantine { .. }]), "{done:?}");
 }
+
+/// A coordinator that finds a leader listens first; what it has read by then was there.
+#[test]
+fn what_was_only_read_was_there_once() {
+    let mut leadership = new();
+    leadership.handle_shard_read(at(0), Some(left(100, 150, T_L, false)));
+    leadership.handle_timeout(at(1_000));
+    actions(&mut leadership);
+    leadership.handle_shard_read(at(1_010), Some(left(100, 101, T_L, false)));
+    takeover(&mut leadership);
+    leadership.handle_takeover(at(1_020), WriteOutcome::Acknowledged(Revision::new(131)));
+    let done = actions(&mut leadership);
+    assert!(matches!(done[..], [Action::Lead(_), Action::Quarantine { .. }]), "{done:?}");
+}
+
+/// Of two answers that are on their way the later write's may come first: that proves nothing.
+#[test]
+fn a_takeover_is_compared_with_what_was_known_when_it_was_sent() {
+    let mut leadership = new();
+    leadership.handle_shard_read(at(0), Some(nothing()));
+    takeover(&mut leadership);
+    assert!(leadership.handle_stored(Revision::NONE, Revision::new(104)).is_none());
+    leadership.handle_takeover(at(10), WriteOutcome::Acknowledged(Revision::new(103)));
+    let done = actions(&mut leadership);
+    assert!(matches!(done[..], [Action::Lead(_)]), "{done:?}");
+}
+
+/// Nobody writes a record with a lower revision than one that was acknowledged.
+#[test]
+fn a_lease_record_that_is_older_again_is_quarantined() {
+    let (mut leadership, _) = leading();
+    leadership.handle_timeout(at(5000));
+    lease_write(&mut leadership);
+    leadership.handle_lease_written(at(5010), WriteOutcome::Mismatch(Some(Revision::new(90))));
+    let done = actions(&mut leadership);
+    assert!(done.iter().any(|action| matches!(action, Action::Quarantine { .. })), "{done:?}");
+}
