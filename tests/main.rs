@@ -25,8 +25,6 @@ mod properties;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
-mod sim;
-#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tidy;

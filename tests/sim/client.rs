@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use natslock::client::AcquireOptions;
-use natslock::client::core::{Core, CoreConfig, Effect, Handle, Outcome, SendNumber};
+use natslock::client::core::{Core, CoreConfig, Effect, Handle, LostReason, Outcome, SendNumber};
 use natslock::engine::message::{Ask, LeaseRef};
 use natslock::types::{Claim, IdHash, LeaseId, LockName, OwnerName, Permits, Timestamp};
 use natslock::wire::reply::{Answer, decode};
 
 use super::clock::{MS, SECOND};
 use super::net::{Asked, Got, Msg, To};
+use super::plain::{Plain, is_plain};
+use super::witness::Told;
 use super::world::{Event, World};
 
 /// What the application knows of one acquisition.
@@ -21,7 +23,15 @@ pub(super) struct Task {
     pub(super) key: IdHash,
     pub(super) claim: Claim,
     pub(super) holding: bool,
+    pub(super) tries: bool,
     asked_at: u64,
+}
+
+impl Task {
+    pub(super) fn new(owner: &OwnerName, lock: LockName, id: LeaseId, wish: Wish, asked_at: u64) -> Self {
+        let (key, tries) = (id.hash(owner), wish.wait_ms == Some(0));
+        Self { lock, id, key, claim: wish.claim, holding: false, tries, asked_at }
+    }
 }
 
 pub(super) struct Client {
@@ -29,14 +39,25 @@ pub(super) struct Client {
     pub(super) owner: OwnerName,
     pub(super) tasks: BTreeMap<Handle, Task>,
     next_handle: u64,
-    pub(super) highest_epoch: u64,
+    pub(super) plain: Plain,
+    highest_epoch: u64,
+    /// Whose answer it is looking at.
+    told: Told,
 }
 
 impl Client {
     pub(super) fn new(node: usize, seed: u64) -> Self {
         let core = Core::new(CoreConfig { patience: Duration::from_secs(5), seed });
         let owner = OwnerName::encode(&format!("owner{node}")).unwrap();
-        Self { core, owner, tasks: BTreeMap::new(), next_handle: 0, highest_epoch: 0 }
+        Self {
+            core,
+            owner,
+            tasks: BTreeMap::new(),
+            next_handle: 0,
+            plain: Plain::default(),
+            highest_epoch: 0,
+            told: Told::default(),
+        }
     }
 }
 
@@ -49,8 +70,16 @@ pub(super) struct Wish {
     pub(super) wait_ms: Option<u64>,
 }
 
+/// The locks. The last is wanted so seldom that the store removes its free record meanwhile.
+pub(super) const LOCKS: [&str; 5] = ["a", "b", "doc", "pool", "rare"];
+
 pub(super) fn lock_name(index: usize) -> LockName {
-    LockName::encode(["a", "b", "doc", "pool"][index]).unwrap()
+    LockName::encode(LOCKS[index]).unwrap()
+}
+
+/// The lock that an id was made for.
+pub(super) fn lock_of(id: &LeaseId) -> LockName {
+    lock_name(id.reveal().rsplit('-').next().unwrap().parse().unwrap())
 }
 
 impl World {
@@ -64,7 +93,7 @@ impl World {
     }
 
     fn draw_wish(&mut self) -> Wish {
-        let lock = self.rng.pick(&[0, 0, 0, 1, 2, 2, 3]);
+        let lock = if self.rng.below(400) == 0 { 4 } else { self.rng.pick(&[0, 0, 0, 1, 2, 2, 3]) };
         let permits = |n| Claim::Counting(Permits::new(n, 3).unwrap());
         let claim = match lock {
             2 if self.rng.percent(60) => Claim::Shared,
@@ -92,6 +121,10 @@ impl World {
             let wish = self.draw_wish();
             self.wish(node, wish);
         }
+        if self.mix.plain && self.rng.percent(15) {
+            let wish = self.draw_wish();
+            self.ask_plainly(node, wish);
+        }
         if self.mix.stray && self.rng.percent(10) {
             self.stray(node);
         }
@@ -101,8 +134,7 @@ impl World {
     }
 
     pub(super) fn wish(&mut self, node: usize, wish: Wish) -> Handle {
-        self.ids += 1;
-        let id: LeaseId = format!("id-{}", self.ids).parse().unwrap();
+        let id = self.next_id("id", wish.lock);
         let mut options = AcquireOptions::new().id(id.clone()).ttl(Duration::from_millis(wish.ttl_ms));
         options = match wish.claim {
             Claim::Exclusive => options,
@@ -119,19 +151,22 @@ impl World {
         let client = self.client(node);
         client.next_handle += 1;
         let handle = Handle(client.next_handle);
-        let key = id.hash(&client.owner);
-        let task = Task { lock: lock.clone(), id, key, claim: wish.claim, holding: false, asked_at };
+        let task = Task::new(&client.owner, lock.clone(), id, wish, asked_at);
         client.tasks.insert(handle, task);
         client.core.acquire(now, handle, lock, terms);
         self.after(node);
         handle
     }
 
+    pub(super) fn next_id(&mut self, kind: &str, lock: usize) -> LeaseId {
+        self.ids += 1;
+        format!("{kind}-{}-{lock}", self.ids).parse().unwrap()
+    }
+
     /// A request with an id that nobody was given: nothing may come of it.
     fn stray(&mut self, node: usize) {
-        let name = lock_name(usize::try_from(self.rng.below(4)).unwrap());
-        self.ids += 1;
-        let id: LeaseId = format!("stray-{}", self.ids).parse().unwrap();
+        let lock = usize::try_from(self.rng.below(4)).unwrap();
+        let (name, id) = (lock_name(lock), self.next_id("stray", lock));
         let lease = LeaseRef { id, token: None };
         let ask = if self.rng.percent(50) {
             Ask::Release { name, lease, keep: Duration::ZERO }
@@ -151,9 +186,12 @@ impl World {
         self.witness.end(&task.lock, &task.key);
         let now = self.clocks(node).boot;
         if release {
-            self.witness.release(task.key);
-            self.client(node).core.release(now, handle, Duration::ZERO);
+            let keep = if self.rng.percent(10) { self.rng.range(MS, 3 * SECOND) } else { 0 };
+            self.stats.kept += u64::from(keep > 0);
+            self.witness.release(task.key, self.now + keep);
+            self.client(node).core.release(now, handle, Duration::from_micros(keep));
         } else {
+            self.witness.die(task.key, self.now);
             self.client(node).core.leave(handle);
         }
         self.after(node);
@@ -163,17 +201,37 @@ impl World {
         let now = self.clocks(node).boot;
         self.core_time(node, now);
         match got {
+            // Nobody took it, and it is not sent again.
+            Got::Nobody(number) if is_plain(number) => self.end_plain(node, number, true),
             Got::Nobody(number) => self.client(node).core.handle_nobody(now, SendNumber(number)),
             Got::Leads => self.client(node).core.handle_new_leader(now),
-            Got::Answer { number, body } => {
+            Got::Answer { number, body, sent_in } => {
                 let (epoch, answer) = decode(&body).unwrap();
+                let told = Told { epoch: epoch.get(), sent_in };
+                if is_plain(number) {
+                    return self.on_plain(node, number, &answer, told);
+                }
                 self.check_denial(node, epoch.get(), &answer);
                 let client = self.client(node);
+                client.told = told;
                 client.highest_epoch = client.highest_epoch.max(epoch.get());
                 client.core.handle_answer(now, SendNumber(number), epoch, answer);
             }
         }
         self.after(node);
+        // What comes later by itself is nobody's answer.
+        self.client(node).told = Told::default();
+    }
+
+    /// PROTOCOL.md section 3: what a deposed leader denies is not heard.
+    fn check_deposed(&mut self, node: usize, what: &str) {
+        let client = self.client(node);
+        if client.told.epoch > 0 && client.told.epoch < client.highest_epoch {
+            let (told, highest) = (client.told.epoch, client.highest_epoch);
+            let verdict =
+                format!("P5: client {node} believes a {what} of epoch {told}, it has heard of {highest}");
+            self.judge(Err(verdict));
+        }
     }
 
     fn core_time(&mut self, node: usize, now: Timestamp) {
@@ -193,7 +251,7 @@ impl World {
     /// Nobody who believes in a lease is told by the latest leader that it is over.
     fn check_denial(&mut self, node: usize, epoch: u64, answer: &Answer) {
         let Answer::RenewedMany { lost, .. } = answer else { return };
-        if epoch < self.client(node).highest_epoch || self.stream.generation > 0 {
+        if epoch < self.client(node).highest_epoch {
             return;
         }
         let owner = self.owner(node);
@@ -226,15 +284,14 @@ impl World {
                         self.stats.lost += 1;
                         self.witness.end(&task.lock, &task.key);
                         // From here on the core releases it by itself.
-                        self.witness.release(task.key);
+                        self.witness.release(task.key, self.now);
+                        if why != LostReason::Unreachable {
+                            self.check_deposed(node, "denial");
+                        }
                     }
                 }
                 Effect::Progress(..) | Effect::Released(..) | Effect::Forget(_) => {}
             }
-        }
-        let len = self.client(node).core.len();
-        if len > 200 {
-            self.judge(Err(format!("I10: client {node} has {len} entries")));
         }
         self.arm(node);
     }
@@ -253,7 +310,10 @@ impl World {
         let Outcome::Granted { granted, deadline } = outcome else {
             self.client(node).tasks.remove(&handle);
             // A request that is given up is taken back.
-            self.witness.release(task.key);
+            self.witness.release(task.key, self.now);
+            if matches!(&outcome, Outcome::Held { .. }) {
+                self.check_deposed(node, "refusal");
+            }
             return;
         };
         self.stats.grants += 1;
@@ -261,7 +321,8 @@ impl World {
             task.holding = true;
         }
         self.count_inversion(&task);
-        let verdict = self.believe(node, &task, granted.token, deadline);
+        let told = self.client(node).told;
+        let verdict = self.believe(node, &task, (granted.token, deadline), told);
         self.judge(verdict);
         let span = match self.rng.below(10) {
             _ if self.healed => self.rng.range(MS, 500 * MS),
@@ -278,7 +339,8 @@ impl World {
 
     fn extended(&mut self, node: usize, handle: Handle, deadline: Timestamp) {
         if let Some(task) = self.client(node).tasks.get(&handle).cloned() {
-            let verdict = self.believe_longer(&task, deadline);
+            let told = self.client(node).told;
+            let verdict = self.believe_longer(&task, deadline, told);
             self.judge(verdict);
         }
     }

@@ -51,7 +51,7 @@ impl World {
             return;
         }
         follower.armed = false;
-        if self.script.storeless.contains(&node) {
+        if self.script.storeless.contains(&node) || self.script.blind.contains(&node) {
             return;
         }
         let mut entries = Vec::new();

@@ -67,8 +67,20 @@ pub(super) struct Coord {
     pub(super) stopping: Option<Timestamp>,
     pub(super) over: bool,
     pub(super) quarantined: bool,
-    /// The highest revision it was told of in each generation of the storage.
-    pub(super) told: BTreeMap<u32, Revision>,
+    /// The highest revision that it was told of, in whatever way.
+    pub(super) knew: Revision,
+    /// By what it must know that the storage went back or is another, if it must (S11).
+    pub(super) proof: Option<String>,
+    /// It has read a record of its own that shows the same, and may conclude it.
+    pub(super) hint: bool,
+    /// The revision of its own `lease` record, as acknowledged.
+    lease: Revision,
+    /// The latest number that it gave to a write of a lock.
+    pub(super) attempt: u64,
+    /// Since when it has served without interruption, sure of its leadership.
+    pub(super) sure_since: u64,
+    /// When the takeover of its term was acknowledged to it.
+    pub(super) led_at: u64,
     /// The latest token that it granted of each lock.
     pub(super) granted: BTreeMap<LockName, Token>,
 }
@@ -88,7 +100,13 @@ impl Coord {
             stopping: None,
             over: false,
             quarantined: false,
-            told: BTreeMap::new(),
+            knew: Revision::NONE,
+            proof: None,
+            hint: false,
+            lease: Revision::NONE,
+            attempt: 0,
+            sure_since: 0,
+            led_at: 0,
             granted: BTreeMap::new(),
         }
     }
@@ -105,6 +123,11 @@ impl Coord {
     /// True where the server knows of its interest in requests.
     pub(super) fn listens(&self) -> bool {
         self.serving.as_ref().is_some_and(|serving| serving.subscribed)
+    }
+
+    /// True where it is sure of its leadership.
+    pub(super) fn acts(&self, now: Timestamp) -> bool {
+        self.serving.as_ref().is_some_and(|serving| serving.engine.term().acts(now))
     }
 
     pub(super) fn term(&self) -> Option<u64> {
@@ -244,6 +267,7 @@ impl World {
         step(self, now);
         self.act(node);
         self.check_engine(node);
+        self.check_loud(node);
         if self.coords[node].over {
             self.take_down(node);
             let again = self.now + self.rng.range(500 * MS, 10 * SECOND);
@@ -256,10 +280,11 @@ impl World {
     fn check_engine(&mut self, node: usize) {
         let now = self.clocks(node).boot;
         if let Some(serving) = &self.coords[node].serving {
+            let verdict = invariants::check(&serving.engine).map_err(|broken| broken.to_string());
             if !serving.engine.term().acts(now) {
                 self.queues.lapse(serving.engine.term().epoch);
+                self.coords[node].sure_since = self.now;
             }
-            let verdict = invariants::check(&serving.engine).map_err(|broken| broken.to_string());
             self.judge(verdict);
         }
     }
@@ -269,9 +294,7 @@ impl World {
         if !self.coords[node].pending.remove(&call.id) {
             return;
         }
-        if let Done::Written(WriteOutcome::Acknowledged(revision)) = &done {
-            self.heard_of(node, *revision);
-        }
+        self.hear(&call, &done);
         if let (Purpose::Follow { term }, Done::Failed) = (&call.purpose, &done) {
             let input = Input::Refollow { term: *term };
             self.at(self.now + 200 * MS, Event::ToCoordinator { node, inc: call.inc, input });
@@ -292,10 +315,63 @@ impl World {
         }
     }
 
-    pub(super) fn heard_of(&mut self, node: usize, revision: Revision) {
-        let generation = self.stream.generation;
-        let told = self.coords[node].told.entry(generation).or_insert(revision);
-        *told = (*told).max(revision);
+    /// What the process cannot but know by this answer (S11).
+    fn hear(&mut self, call: &Call, done: &Done) {
+        let coord = &mut self.coords[call.node];
+        let (told, proof) = match done {
+            Done::Written(WriteOutcome::Acknowledged(revision)) => {
+                // Of a takeover it is the second record.
+                let second = matches!(call.purpose, Purpose::Takeover);
+                let first = Revision::new(revision.get() - u64::from(second));
+                let back = first <= call.knew;
+                (
+                    *revision,
+                    back.then(|| format!("{first} is acknowledged, sent when {} was known", call.knew)),
+                )
+            }
+            Done::Shard { epoch, lease } => {
+                coord.hint |=
+                    epoch.as_ref().is_some_and(|(at, own)| own.coordinator == coord.me && own.highest >= *at);
+                let epoch = epoch.as_ref().map_or(Revision::NONE, |(at, record)| (*at).max(record.highest));
+                (lease.as_ref().map_or(epoch, |(at, _)| epoch.max(*at)), None)
+            }
+            Done::Identity(found) => {
+                let other = *found != coord.identity;
+                (
+                    Revision::NONE,
+                    other.then(|| format!("it began with bucket {}, this is {found}", coord.identity)),
+                )
+            }
+            Done::Written(WriteOutcome::Mismatch(Some(actual)))
+                if matches!(call.purpose, Purpose::Lease { .. }) =>
+            {
+                let back = Revision::NONE < *actual && *actual < coord.lease;
+                (Revision::NONE, back.then(|| format!("its lease at {} is at {actual} again", coord.lease)))
+            }
+            Done::Lease(Some(_)) => {
+                let Purpose::LeaseRead(revision) = call.purpose else { return };
+                (revision, None)
+            }
+            _ => return,
+        };
+        if let (Done::Written(WriteOutcome::Acknowledged(_)), Purpose::Lease { .. } | Purpose::Takeover) =
+            (done, &call.purpose)
+        {
+            coord.lease = told;
+        }
+        coord.knew = coord.knew.max(told);
+        if coord.proof.is_none() {
+            coord.proof = proof;
+        }
+    }
+
+    /// S11: who must know that the storage went back says so, at once.
+    fn check_loud(&mut self, node: usize) {
+        let coord = &self.coords[node];
+        if let Some(proof) = coord.proof.as_ref().filter(|_| !coord.quarantined && !coord.over) {
+            let verdict = format!("S11: coordinator {node} is not quarantined: {proof}");
+            self.judge(Err(verdict));
+        }
     }
 
     pub(super) fn on_input(&mut self, node: usize, input: Input) {
@@ -316,8 +392,9 @@ impl World {
                 }
             }
             Input::Record { term, entry } => {
-                if world.coords[node].term() == Some(term) {
-                    world.heard_of(node, entry.revision);
+                if let Some(coord) = Some(&mut world.coords[node]).filter(|coord| coord.term() == Some(term))
+                {
+                    coord.knew = coord.knew.max(entry.revision);
                 }
                 if world.coords[node].record(now, term, entry) {
                     world.subscribe(node, term);
@@ -329,8 +406,10 @@ impl World {
                 }
             }
             Input::Subscribed { term } => {
+                let now = world.now;
                 if let Some(serving) = world.coords[node].current(term) {
                     serving.subscribed = true;
+                    world.coords[node].sure_since = now;
                 }
             }
             Input::Refollow { term } => {

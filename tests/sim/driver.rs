@@ -63,23 +63,29 @@ impl World {
             Output::Reply { to, reply } => {
                 self.queues.answered(epoch, &reply, to);
                 let body = reply::encode(Format::MessagePack, epoch, &reply);
-                self.publish(node, Msg::Reply { to, body, notice: None });
+                let verdict = self.check_silence(node, &reply);
+                self.judge(verdict);
+                let sent_in = self.stream.generation;
+                self.publish(node, Msg::Reply { to, body, notice: None, sent_in });
             }
             Output::Grant { to, grant, number } => {
-                let verdict = self.check_generation(node, &grant);
+                let verdict = self.check_grant(node, &grant);
                 self.judge(verdict);
                 let body = reply::encode_grant(Format::MessagePack, epoch, &grant);
                 let notice = Some((node, self.nodes[node].inc, number));
-                self.publish(node, Msg::Reply { to, body, notice });
+                let sent_in = self.stream.generation;
+                self.publish(node, Msg::Reply { to, body, notice, sent_in });
             }
             Output::Event(_) => {}
             Output::Write(write) => {
                 self.check_order(node, epoch, std::slice::from_ref(&write));
+                self.check_attempt(node, write.record.attempt);
                 let (name, attempt) = (write.name.clone(), write.record.attempt);
                 self.call(node, Purpose::Lock { term, name, attempt, after }, Op::Write(lock_write(&write)));
             }
             Output::Batch(batch) => {
                 self.check_order(node, epoch, &batch.writes);
+                self.check_attempt(node, batch.attempt);
                 let purpose = Purpose::Batch { term, attempt: batch.attempt, after };
                 self.call(node, purpose, Op::Batch(guarded(epoch, &batch)));
             }
@@ -90,10 +96,22 @@ impl World {
         }
     }
 
+    /// S11: a coordinator that knows that the storage went back decides nothing any more; what it has sent
+    /// before it may send again.
+    fn check_attempt(&mut self, node: usize, attempt: natslock::types::AttemptId) {
+        let coord = &mut self.coords[node];
+        let fresh = attempt.number > coord.attempt;
+        coord.attempt = coord.attempt.max(attempt.number);
+        if fresh && coord.quarantined {
+            self.judge(Err(format!("S11: coordinator {node} writes on though it is quarantined")));
+        }
+    }
+
     fn check_order(&mut self, node: usize, epoch: Epoch, writes: &[LockWrite]) {
         let now = self.clocks(node).boot;
         for write in writes {
-            let verdict = self.queues.begins(epoch, write, now, |key| self.witness.has_held(key));
+            let verdict =
+                self.queues.begins(epoch, write, now, |key| self.witness.is_named_beside(key, epoch));
             self.judge(verdict);
         }
     }
@@ -133,7 +151,7 @@ impl World {
             }
             Action::StepDown { why } => {
                 self.tell(|| format!("coordinator {node} steps down: {why}"));
-                self.coords[node].serving = None;
+                self.drop_term(node);
             }
             Action::Quarantine { why } => self.quarantine(node, why),
             Action::Heartbeat { epoch } => {
@@ -148,15 +166,18 @@ impl World {
         }
     }
 
+    fn drop_term(&mut self, node: usize) {
+        if let Some(serving) = self.coords[node].serving.take() {
+            self.queues.end(serving.engine.term().epoch);
+        }
+    }
+
     fn quarantine(&mut self, node: usize, why: String) {
         self.tell(|| format!("coordinator {node} quarantines the shard: {why}"));
         self.quarantines += 1;
-        let verdict = if self.stream.generation == 0 {
-            Err(format!("S11: a quarantine without a cause: {why}"))
-        } else {
-            Ok(())
-        };
-        self.judge(verdict);
+        if self.coords[node].proof.is_none() && !self.coords[node].hint {
+            self.judge(Err(format!("S11: coordinator {node} is quarantined without a cause: {why}")));
+        }
         let coord = &mut self.coords[node];
         coord.quarantined = true;
         if let Some(serving) = &mut coord.serving {
@@ -169,6 +190,7 @@ impl World {
         self.tell(|| format!("coordinator {node} leads in epoch {epoch}"));
         let coord = &mut self.coords[node];
         coord.terms += 1;
+        (coord.led_at, coord.sure_since) = (self.now, self.now);
         let number = coord.terms;
         let engine = Engine::new(Limits::default(), term);
         coord.serving = Some(Serving { engine, number, subscribed: false, identified: false, loaded: false });
@@ -191,8 +213,8 @@ impl World {
             serving.engine.handle_shutdown(now);
         }
         self.act(node);
+        self.drop_term(node);
         let coord = &mut self.coords[node];
-        coord.serving = None;
         coord.stopping = Some(now.boot + RESIGN_FOR);
         let now = self.clocks(node).boot;
         self.coords[node].leadership.resign(now);

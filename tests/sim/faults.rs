@@ -7,7 +7,7 @@ use super::rng::Rng;
 use super::world::{Event, World};
 
 /// Which kinds of faults a seed has. About a quarter of the seeds have none, the others a random subset.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Mix {
     pub(super) drop: bool,
     pub(super) delay: bool,
@@ -23,18 +23,23 @@ pub(super) struct Mix {
     pub(super) late_write: bool,
     pub(super) not_now: bool,
     pub(super) stale_read: bool,
+    pub(super) spurious: bool,
     pub(super) slow_consumer: bool,
     pub(super) rollback: bool,
     pub(super) recreate: bool,
     pub(super) drift: bool,
     pub(super) stray: bool,
     pub(super) leave: bool,
+    /// Clients that never repeat a request.
+    pub(super) plain: bool,
 }
 
 impl Mix {
     pub(super) fn draw(rng: &mut Rng) -> Self {
         if rng.percent(25) {
-            return Self::default();
+            // Nothing of this is a fault.
+            let (leave, plain) = (rng.percent(50), rng.percent(50));
+            return Self { leave, plain, ..Self::default() };
         }
         let density = rng.pick(&[20, 40, 60, 90]);
         let mut draw = || rng.percent(density);
@@ -53,17 +58,31 @@ impl Mix {
             late_write: draw(),
             not_now: draw(),
             stale_read: draw(),
+            spurious: draw(),
             slow_consumer: draw(),
             rollback: false,
             recreate: false,
             drift: draw(),
             stray: draw(),
             leave: draw(),
+            plain: draw(),
         };
         // These end most of what can be learnt from a seed, so few have them.
         mix.rollback = rng.percent(8);
         mix.recreate = rng.percent(8);
         mix
+    }
+
+    /// True where nothing goes wrong: clients that leave, and those that ask only once, are no faults.
+    pub(super) fn is_calm(&self) -> bool {
+        let harmless = Self {
+            leave: self.leave,
+            plain: self.plain,
+            stray: self.stray,
+            drift: self.drift,
+            ..Self::default()
+        };
+        *self == harmless
     }
 
     /// The kinds that strike at a time of their own.
@@ -190,11 +209,13 @@ impl World {
     /// Everything works again: who is down starts, who stands still goes on.
     pub(super) fn heal(&mut self) {
         self.healed = true;
+        self.calm_since = self.now;
         self.mix = Mix { drift: self.mix.drift, ..Mix::default() };
         self.tell(|| "everything works again".into());
         self.stream.heal(self.now);
         for node in 0..self.nodes.len() {
             let now = self.now;
+            self.wake(node);
             let state = &mut self.nodes[node];
             state.cut_up.until = state.cut_up.until.min(now);
             state.cut_down.until = state.cut_down.until.min(now);

@@ -1,4 +1,7 @@
 //! Each deliberate defect is noticed: `cargo test --release --features mutants sim::mutants -- --nocapture`.
+//!
+//! The schedules are tried first; a defect that none of them shows is hunted by seeds. `HUNT=1` hunts all of them
+//! by seeds as well, `MUTANTS=GrantAfterLapse,SkipOverlap` only those.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,49 +10,42 @@ use natslock::mutant::{Mutant, activate};
 
 use super::{from_env, run, schedules};
 
-/// How many seeds a defect may survive.
+/// How many seeds a defect that no schedule shows may survive.
 const SEEDS_MAX: u64 = 60;
 
-/// The defects that are noticed, by a schedule or within that many seeds. The others of [`Mutant::ALL`] have not
-/// been shown to be: `MUTANTS=GrantAfterLapse SEEDS=4000` hunts one of them.
-const NOTICED: &[Mutant] = &[
-    Mutant::SkipOverlap,
-    Mutant::ResignWithoutOverlap,
-    Mutant::FoundWithoutLease,
-    Mutant::SkipEpochGuard,
-    Mutant::PlainTakeAway,
-    Mutant::CountFromReceipt,
-    Mutant::RepeatIsNoRenewal,
-    Mutant::RenewalConfersNothing,
-    Mutant::HonourAny503,
-    Mutant::LoadByRead,
-    Mutant::AcceptWrongId,
-    Mutant::ForgetFinished,
-    Mutant::NoReannounce,
-];
-
-/// How many seeds it takes to notice it, none where a schedule does and no seed, and what is broken then.
-fn hunt(mutant: Mutant) -> Option<(u64, String)> {
-    activate(Some(mutant));
-    let broken = schedules::ALL.iter().find_map(|schedule| schedule().broken);
-    if let Some(broken) = &broken {
-        println!("{mutant:?}: schedule: {broken:.90}");
-    }
-    let scheduled = broken.clone().map(|broken| (0, broken));
-    let found = (1..=from_env("SEEDS", SEEDS_MAX)).find_map(|seed| Some((seed, run(seed, 5).1?)));
-    activate(None);
-    found.or(scheduled)
+/// What notices it, and what is broken then.
+fn by_schedule() -> Option<(String, String)> {
+    schedules::ALL
+        .iter()
+        .find_map(|(name, schedule)| Some((format!("schedule `{name}`"), schedule().broken?)))
 }
 
-/// The defects to hunt: those that are named in the environment, or those that are noticed.
+fn by_seeds() -> Option<(String, String)> {
+    let seeds = from_env("SEEDS", SEEDS_MAX);
+    (1..=seeds).find_map(|seed| Some((format!("{seed} seeds"), run(seed, 5).1?)))
+}
+
+/// True where it is noticed.
+fn hunt(mutant: Mutant) -> bool {
+    activate(Some(mutant));
+    let scheduled = by_schedule();
+    let seeded = if scheduled.is_none() || std::env::var_os("HUNT").is_some() { by_seeds() } else { None };
+    activate(None);
+    for (what, broken) in scheduled.iter().chain(&seeded) {
+        println!("{mutant:?}: {what}: {broken:.110}");
+    }
+    scheduled.or(seeded).is_some()
+}
+
+/// The defects to hunt: those that are named in the environment, or all.
 fn wanted() -> Vec<Mutant> {
-    let Ok(named) = std::env::var("MUTANTS") else { return NOTICED.to_vec() };
+    let Ok(named) = std::env::var("MUTANTS") else { return Mutant::ALL.to_vec() };
     let is_named = |mutant: &&Mutant| named.split(',').any(|name| name == format!("{mutant:?}"));
     Mutant::ALL.iter().filter(is_named).copied().collect()
 }
 
 #[test]
-fn these_defects_are_noticed() {
+fn every_defect_is_noticed() {
     let wanted = wanted();
     let next = AtomicUsize::new(0);
     let survivors = Mutex::new(Vec::new());
@@ -57,12 +53,9 @@ fn these_defects_are_noticed() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(mutant) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match hunt(*mutant) {
-                        Some((seeds, broken)) => println!("{mutant:?}: {seeds} seeds: {broken:.110}"),
-                        None => {
-                            println!("{mutant:?}: survives");
-                            survivors.lock().unwrap().push(*mutant);
-                        }
+                    if !hunt(*mutant) {
+                        println!("{mutant:?}: survives");
+                        survivors.lock().unwrap().push(*mutant);
                     }
                 }
             });

@@ -32,6 +32,8 @@ pub(super) enum Msg {
         to: To,
         body: Bytes,
         notice: Option<(usize, u32, GrantNumber)>,
+        /// The generation of the storage at that time.
+        sent_in: u32,
     },
     Beat {
         coordinator: CoordinatorId,
@@ -44,7 +46,7 @@ pub(super) enum Msg {
 /// What a client gets.
 #[derive(Debug, Clone)]
 pub(super) enum Got {
-    Answer { number: u64, body: Bytes },
+    Answer { number: u64, body: Bytes, sent_in: u32 },
     Nobody(u64),
     Leads,
 }
@@ -130,7 +132,7 @@ impl World {
     pub(super) fn at_server(&mut self, from: usize, msg: Msg) {
         match msg {
             Msg::Request(asked) => self.pass_request(asked),
-            Msg::Reply { to, body, notice } => self.pass_reply(to, body, notice),
+            Msg::Reply { to, body, notice, sent_in } => self.pass_reply(to, body, notice, sent_in),
             Msg::Beat { coordinator, epoch, resigned } => {
                 for node in 0..self.coords.len() {
                     if node != from {
@@ -176,7 +178,7 @@ impl World {
         }
     }
 
-    fn pass_reply(&mut self, to: To, body: Bytes, notice: Option<(usize, u32, GrantNumber)>) {
+    fn pass_reply(&mut self, to: To, body: Bytes, notice: Option<(usize, u32, GrantNumber)>, sent_in: u32) {
         let To { node, inc, number } = to;
         if self.is_gone(node) || self.nodes[node].inc != inc {
             if let Some((leader, run, number)) = notice
@@ -189,7 +191,7 @@ impl World {
             return;
         }
         if let Some(arrives) = self.leg_down(node, self.now) {
-            self.at(arrives, Event::ToClient { node, inc, got: Got::Answer { number, body } });
+            self.at(arrives, Event::ToClient { node, inc, got: Got::Answer { number, body, sent_in } });
         }
     }
 }

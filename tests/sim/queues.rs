@@ -1,31 +1,41 @@
-//! Who stands where in the queue of a lock, as an onlooker at the leader's door sees it (I8).
+//! Who stands where in the queue of a lock, as an onlooker at each leader's door sees it (I8).
+//!
+//! Who has asked a leader waits there until it is answered, begins, releases, or has been silent for as long as
+//! it may be. The onlooker does not judge whose time is over to the half second, nor those whom the record of
+//! another leader has named: they may hold there what they wait for here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use natslock::engine::message::{Ask, LockWrite, Reply, StoredToken};
-use natslock::types::{Epoch, IdHash, LockName, OwnerName, Timestamp};
+use natslock::engine::message::{Ask, Code, LockWrite, Reply, StoredToken};
+use natslock::types::{Epoch, IdHash, LeaseId, LockName, OwnerName, Timestamp};
 
 use super::net::To;
 use super::witness::Verdict;
 
 /// Nearer to the end of a wait than this nobody knows whether it is over.
 const NEAR: Duration = Duration::from_millis(500);
+/// Nothing of an id travels any more when it has not been heard of for so long.
+const FORGET_AFTER: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
 struct Place {
+    id: LeaseId,
     order: u64,
     /// Until when it surely waits.
     sure_until: Timestamp,
     /// It is not known where it stands, or it does not wait any more.
     aside: bool,
+    tries: bool,
+    /// The leader has said that it waits.
+    queued: bool,
     /// The requests for it.
     sendings: Vec<To>,
+    heard: Timestamp,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    epoch: Option<Epoch>,
     places: BTreeMap<(Epoch, LockName), BTreeMap<IdHash, Place>>,
     next: u64,
 }
@@ -33,30 +43,28 @@ pub(super) struct Queues {
 impl Queues {
     /// A request has come to the leader of this epoch.
     pub(super) fn asked(&mut self, epoch: Epoch, owner: &OwnerName, (ask, to): (&Ask, To), now: Timestamp) {
-        if self.epoch.is_none_or(|latest| latest < epoch) {
-            self.epoch = Some(epoch);
-            self.places.clear();
-        }
-        if self.epoch > Some(epoch) {
-            // Nobody is watched any more but the latest leader.
-            return;
-        }
         match ask {
             Ask::Acquire(acquire) => {
                 self.next += 1;
                 let order = self.next;
                 let places = self.places.entry((epoch, acquire.name.clone())).or_default();
+                if order.is_multiple_of(64) {
+                    places.retain(|_, place| now.since(place.heard) < FORGET_AFTER);
+                }
                 let key = acquire.id.hash(owner);
-                let waits_until = now + acquire.wait.get();
+                let (tries, waits_until) = (acquire.wait.is_try(), now + acquire.wait.get());
                 let Some(place) = places.get_mut(&key) else {
-                    places.insert(
-                        key,
-                        Place { order, sure_until: waits_until, aside: false, sendings: vec![to] },
-                    );
+                    let (sure_until, sendings) = (waits_until, vec![to]);
+                    let id = acquire.id.clone();
+                    let (aside, queued) = (false, false);
+                    let place = Place { id, order, sure_until, aside, tries, queued, sendings, heard: now };
+                    places.insert(key, place);
                     return;
                 };
                 place.sendings.push(to);
-                place.aside |= now + NEAR >= place.sure_until || acquire.wait.is_try();
+                place.heard = now;
+                place.tries = tries;
+                place.aside |= now + NEAR >= place.sure_until || tries;
                 place.sure_until = waits_until.min(now + acquire.ttl.get());
             }
             Ask::Release { name, lease, .. } => self.set_aside(epoch, name, &lease.id.hash(owner)),
@@ -70,22 +78,35 @@ impl Queues {
         }
     }
 
-    /// The leader is not sure of its leadership: what it has not answered it may drop without a word.
-    pub(super) fn lapse(&mut self, epoch: Epoch) {
-        for (_, places) in self.places.iter_mut().filter(|((e, _), _)| *e == epoch) {
-            places.values_mut().for_each(|place| place.aside = true);
-        }
+    fn of_epoch(&mut self, epoch: Epoch) -> impl Iterator<Item = &mut Place> {
+        let of_epoch = self.places.iter_mut().filter(move |((of, _), _)| *of == epoch);
+        of_epoch.flat_map(|(_, places)| places.values_mut())
     }
 
-    /// An answer that ends a wait.
+    /// The leader is not sure of its leadership: who only tries, and what it has put off, may be dropped without a
+    /// word.
+    pub(super) fn lapse(&mut self, epoch: Epoch) {
+        self.of_epoch(epoch).for_each(|place| place.aside |= place.tries || !place.queued);
+    }
+
+    /// The term is over.
+    pub(super) fn end(&mut self, epoch: Epoch) {
+        self.places.retain(|(of, _), _| *of != epoch);
+    }
+
+    /// An answer: it ends the wait, or says that it goes on. Of one who is known to wait, "not now" only says
+    /// that this repeat is not looked at.
     pub(super) fn answered(&mut self, epoch: Epoch, reply: &Reply, to: To) {
-        if !matches!(reply, Reply::Held(_) | Reply::Timeout { .. } | Reply::Error(_) | Reply::Granted(_)) {
-            return;
-        }
-        for ((_, _), places) in self.places.iter_mut().filter(|((e, _), _)| *e == epoch) {
-            for place in places.values_mut() {
-                place.aside |= place.sendings.contains(&to);
-            }
+        let (waits, passing) = match reply {
+            Reply::Queued { .. } => (true, false),
+            Reply::Error(refusal) => (false, refusal.code == Code::Unavailable),
+            Reply::Held(_) | Reply::Timeout { .. } | Reply::Granted(_) => (false, false),
+            _ => return,
+        };
+        for place in self.of_epoch(epoch).filter(|place| place.sendings.contains(&to)) {
+            place.queued |= waits;
+            let put_off = passing && place.queued && !place.tries;
+            place.aside |= !(waits || put_off);
         }
     }
 
@@ -95,7 +116,7 @@ impl Queues {
         epoch: Epoch,
         write: &LockWrite,
         now: Timestamp,
-        held: impl Fn(&IdHash) -> bool,
+        elsewhere: impl Fn(&IdHash) -> bool,
     ) -> Verdict {
         let Some(places) = self.places.get_mut(&(epoch, write.name.clone())) else { return Ok(()) };
         let begun = write.record.holders.iter().filter(|h| matches!(h.token, StoredToken::Index(_)));
@@ -108,13 +129,15 @@ impl Queues {
         }
         let Some(last) = last else { return Ok(()) };
         let overtaken = places.iter().find(|(key, place)| {
-            !held(key) && !place.aside && place.order < last && place.sure_until > now + NEAR
+            !place.aside && place.order < last && place.sure_until > now + NEAR && !elsewhere(key)
         });
-        overtaken.map_or(Ok(()), |(key, place)| {
+        overtaken.map_or(Ok(()), |(_, place)| {
             let name = write.name.as_str();
             Err(format!(
-                "I8: in {name} number {last} begins before number {} of {key:?}: {begun:?}",
-                place.order
+                "I8: in {name} number {last} begins before number {} of {}, last heard of at {}: {begun:?}",
+                place.order,
+                place.id.reveal(),
+                place.heard
             ))
         })
     }

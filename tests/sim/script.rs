@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use natslock::engine::message::Ask;
 use natslock::wire::reply::{Answer, decode};
 
 use super::net::Msg;
+use super::stream::{Op, Purpose};
 
 #[derive(Debug, Default)]
 pub(super) struct Script {
@@ -12,12 +14,22 @@ pub(super) struct Script {
     pub(super) grants: Vec<(usize, Option<u64>)>,
     /// Coordinators that do not reach the store.
     pub(super) storeless: BTreeSet<usize>,
+    /// Coordinators whose `lease` writes do not reach the store.
+    pub(super) leaseless: BTreeSet<usize>,
+    /// Coordinators whose standing consumer delivers nothing.
+    pub(super) blind: BTreeSet<usize>,
     /// Coordinators that do not get a client's requests: (client, coordinator).
     pub(super) deaf: BTreeSet<(usize, usize)>,
     /// By how much a 503 on a grant is late.
     pub(super) late_notices: u64,
+    /// By how much the next guarded batch is late; until then the store refuses others of its locks for now.
+    pub(super) late_batch: Option<u64>,
+    /// How many acknowledgements of lock writes are lost.
+    pub(super) lost_acks: u64,
     /// No signs of life arrive.
     pub(super) no_beats: bool,
+    /// By how much releases are late.
+    pub(super) late_releases: u64,
 }
 
 impl Script {
@@ -25,12 +37,31 @@ impl Script {
     pub(super) fn fate(&mut self, msg: &Msg) -> Option<u64> {
         match msg {
             Msg::Beat { .. } if self.no_beats => None,
-            Msg::Reply { to, body, .. } => {
+            Msg::Request(asked) if matches!(asked.ask, Ask::Release { .. }) => Some(self.late_releases),
+            Msg::Reply { to, body, .. } if !self.grants.is_empty() => {
                 let granted = matches!(decode(body), Ok((_, Answer::Granted(_))));
                 let rule = self.grants.iter().position(|(node, _)| granted && *node == to.node);
                 rule.map_or(Some(0), |rule| self.grants.remove(rule).1)
             }
             _ => Some(0),
         }
+    }
+
+    /// True where this call of the store is lost.
+    pub(super) fn loses(&self, node: usize, purpose: &Purpose) -> bool {
+        self.storeless.contains(&node)
+            || (self.leaseless.contains(&node) && matches!(purpose, Purpose::Lease { .. }))
+    }
+
+    /// True where the acknowledgement of this write is lost.
+    pub(super) fn loses_ack(&mut self, purpose: &Purpose) -> bool {
+        let loses = self.lost_acks > 0 && matches!(purpose, Purpose::Lock { .. });
+        self.lost_acks -= u64::from(loses);
+        loses
+    }
+
+    /// By how much this one is late.
+    pub(super) fn lateness(&mut self, op: &Op) -> Option<u64> {
+        if matches!(op, Op::Batch(batch) if batch.guard.is_some()) { self.late_batch.take() } else { None }
     }
 }

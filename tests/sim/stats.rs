@@ -1,54 +1,54 @@
 //! What is counted.
 
-/// What happened in one seed, or in many.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Stats {
-    pub(super) seeds: u64,
-    pub(super) time: u64,
-    pub(super) events: u64,
-    pub(super) messages: u64,
-    pub(super) takeovers: u64,
-    pub(super) grants: u64,
-    pub(super) lost: u64,
-    pub(super) notices: u64,
-    pub(super) faults: u64,
-    pub(super) inversions: u64,
-    pub(super) quarantined: u64,
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident: $words:literal,)*) => {
+        /// What happened in one seed, or in many.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub(super) struct Stats {
+            pub(super) seeds: u64,
+            /// Simulated, in microseconds.
+            pub(super) time: u64,
+            $($(#[$doc])* pub(super) $name: u64,)*
+        }
+
+        impl Stats {
+            pub(super) fn add(&mut self, other: &Self) {
+                self.seeds += other.seeds;
+                self.time += other.time;
+                $(self.$name += other.$name;)*
+            }
+        }
+
+        impl std::fmt::Display for Stats {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{} seeds, {:.1} simulated hours", self.seeds, self.time as f64 / 3.6e9)?;
+                $(write!(f, ", {} {}", self.$name, $words)?;)*
+                Ok(())
+            }
+        }
+    };
 }
 
-impl Stats {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.seeds += other.seeds;
-        self.time += other.time;
-        self.events += other.events;
-        self.messages += other.messages;
-        self.takeovers += other.takeovers;
-        self.grants += other.grants;
-        self.lost += other.lost;
-        self.notices += other.notices;
-        self.faults += other.faults;
-        self.inversions += other.inversions;
-        self.quarantined += other.quarantined;
-    }
-}
-
-impl std::fmt::Display for Stats {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} seeds, {:.1} simulated hours, {} events, {} messages, {} takeovers, {} grants, {} leases lost, \
-             {} grants undelivered, {} faults, {} FIFO inversions across epochs, {} seeds quarantined",
-            self.seeds,
-            self.time as f64 / 3.6e9,
-            self.events,
-            self.messages,
-            self.takeovers,
-            self.grants,
-            self.lost,
-            self.notices,
-            self.faults,
-            self.inversions,
-            self.quarantined
-        )
-    }
+counters! {
+    events: "events",
+    messages: "messages",
+    faults: "faults",
+    takeovers: "takeovers",
+    grants: "grants",
+    lost: "leases lost",
+    /// Grants that found nobody.
+    notices: "grants undelivered",
+    kept: "releases that keep the lock",
+    /// By clients that never repeat a request.
+    plain: "grants to plain clients",
+    /// Leases of clients that died or left, and of those the ones that were seen to end by S4's bound.
+    dead: "dead holders watched",
+    /// Free locks with a live waiter that were watched until the grant.
+    idle: "free locks with waiters watched",
+    /// The store's own removal of free records.
+    removed: "free records removed by the store",
+    inversions: "FIFO inversions across epochs",
+    /// Leases whose acknowledged write the storage has lost.
+    orphans: "leases lost by the storage",
+    quarantined: "seeds quarantined",
 }

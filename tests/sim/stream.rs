@@ -10,6 +10,7 @@ use natslock::wire::record::{EpochRecord, LeaseRecord, decode_lock};
 
 use super::clock::{MS, SECOND, WALL_AHEAD_MS};
 use super::coordinator::{Done, Input};
+use super::witness::Loss;
 use super::world::{Event, World};
 
 /// How many old records a stale answer may come from.
@@ -46,6 +47,8 @@ pub(super) struct Call {
     pub(super) node: usize,
     pub(super) inc: u32,
     pub(super) purpose: Purpose,
+    /// The highest revision that its process knew of when it sent it.
+    pub(super) knew: Revision,
 }
 
 #[derive(Debug)]
@@ -114,11 +117,12 @@ impl World {
     /// A coordinator calls the store; its own clock gives up after two seconds.
     pub(super) fn call(&mut self, node: usize, purpose: Purpose, op: Op) {
         self.calls += 1;
-        let call = Call { id: self.calls, node, inc: self.nodes[node].inc, purpose };
+        let knew = self.coords[node].knew;
+        let call = Call { id: self.calls, node, inc: self.nodes[node].inc, purpose, knew };
         self.coords[node].pending.insert(call.id);
         let departs = self.now.max(self.nodes[node].paused_until);
         self.at(departs + 2 * SECOND, Event::TimedOut(call.clone()));
-        if self.script.storeless.contains(&node) {
+        if self.script.loses(node, &call.purpose) {
             return;
         }
         if let Some(arrives) = self.leg_up(node) {
@@ -163,24 +167,34 @@ impl World {
 
     fn write_op(&mut self, call: Call, op: Op, late: bool) {
         if !late && !self.healed {
+            if let Some(lateness) = self.script.lateness(&op) {
+                return self.delay_op(call, op, self.now + lateness);
+            }
             if self.now < self.stream.stalled_until {
                 return match self.rng.below(4) {
                     0 | 1 => self.answer(call, Done::Written(WriteOutcome::NotNow)),
-                    2 => self.delay_op(call, op),
+                    2 => self.delay_op_somehow(call, op),
                     _ => {}
                 };
             }
             let in_flight = keys(&op).iter().any(|key| self.stream.late.get(key).is_some_and(|n| *n > 0));
-            if (in_flight && self.rng.percent(50)) || (self.mix.not_now && self.rng.percent(3)) {
+            if (in_flight && (self.scripted || self.rng.percent(50)))
+                || (self.mix.not_now && self.rng.percent(3))
+            {
                 return self.answer(call, Done::Written(WriteOutcome::NotNow));
+            }
+            if self.mix.spurious && self.rng.percent(2) {
+                // 10071 of a replicated stream without any write in between (server issue 7281).
+                return self.answer(call, Done::Written(WriteOutcome::Mismatch(None)));
             }
             let heavy = matches!(op, Op::Batch(_)) as u64 * 10;
             if self.mix.late_write && self.rng.percent(3 + heavy) {
-                return self.delay_op(call, op);
+                return self.delay_op_somehow(call, op);
             }
         }
         let outcome = self.apply(&op);
         let lost = !self.healed && self.mix.lost_ack && self.rng.percent(4);
+        let lost = lost || self.script.loses_ack(&call.purpose);
         self.stats.faults += u64::from(lost);
         if !late && !lost {
             self.answer(call, Done::Written(outcome));
@@ -188,13 +202,17 @@ impl World {
     }
 
     /// Nothing is heard of this copy, and it is carried out later.
-    fn delay_op(&mut self, call: Call, op: Op) {
+    fn delay_op(&mut self, call: Call, op: Op, lands: u64) {
         self.stats.faults += 1;
         for key in keys(&op) {
             *self.stream.late.entry(key).or_insert(0) += 1;
         }
-        let lands = self.now.max(self.stream.stalled_until) + self.rng.range(100 * MS, 9 * SECOND);
         self.at(lands, Event::AtStream { call, op, late: true });
+    }
+
+    fn delay_op_somehow(&mut self, call: Call, op: Op) {
+        let lands = self.now.max(self.stream.stalled_until) + self.rng.range(100 * MS, 9 * SECOND);
+        self.delay_op(call, op, lands);
     }
 
     fn apply(&mut self, op: &Op) -> WriteOutcome {
@@ -204,6 +222,7 @@ impl World {
             Op::Batch(batch) => batch.writes.clone(),
             _ => Vec::new(),
         };
+        let lease_before = self.stream.core.read(now, &Key::Lease);
         let before: Vec<_> = writes.iter().map(|write| self.stream.core.read(now, &write.key)).collect();
         if self.mix.rollback {
             self.stream.snapshots.push_back(self.stream.core.clone());
@@ -217,6 +236,11 @@ impl World {
             _ => WriteOutcome::NotNow,
         };
         self.tell(|| format!("store: {:?} {outcome:?}", keys(op)));
+        if let (WriteOutcome::Mismatch(Some(Revision::NONE)), Op::Write(write)) = (outcome, op) {
+            // A free record that the store has removed by itself was expected.
+            let removed = write.expected > Some(Revision::NONE) && matches!(write.key, Key::Lock(_));
+            self.stats.removed += u64::from(removed);
+        }
         if !matches!(outcome, WriteOutcome::Acknowledged(_)) {
             return outcome;
         }
@@ -231,7 +255,7 @@ impl World {
             }
             match write.key {
                 Key::Lock(name) => self.witness_write(&name, before, &entry, guarded),
-                Key::Epoch => self.stats.takeovers += 1,
+                Key::Epoch => self.note_takeover(entry.revision, lease_before.as_ref()),
                 _ => {}
             }
         }
@@ -300,14 +324,28 @@ impl World {
             return;
         }
         let index = usize::try_from(self.rng.below(self.stream.snapshots.len() as u64)).unwrap();
+        self.go_back_to(index);
+    }
+
+    /// The last so many writes are lost.
+    pub(super) fn go_back_by(&mut self, writes: usize) {
+        self.go_back_to(self.stream.snapshots.len() - writes);
+    }
+
+    fn go_back_to(&mut self, index: usize) {
         self.stream.snapshots.truncate(index + 1);
-        let Some(core) = self.stream.snapshots.pop_back() else { return };
+        let Some(mut core) = self.stream.snapshots.pop_back() else { return };
         let (from, to) = (self.stream.core.last(), core.last());
+        if from == to {
+            return;
+        }
         self.tell(|| format!("the stream goes back from {from} to {to}"));
+        let now = time(self.now);
+        let epoch = |core: &mut StoreCore| core.read(now, &Key::Epoch).map(|entry| entry.revision);
+        let took_over = epoch(&mut core) != epoch(&mut self.stream.core);
         self.stream.core = core;
-        self.witness.rolled_back = true;
         self.stream.history.clear();
-        self.new_generation();
+        self.new_generation(Loss { kept_up_to: to, took_over, again: false });
     }
 
     pub(super) fn recreate(&mut self, span: u64) {
@@ -325,12 +363,12 @@ impl World {
         self.stream.history.clear();
         self.stream.snapshots.clear();
         self.tell(|| format!("the bucket is made again, from {first}"));
-        self.new_generation();
+        self.new_generation(Loss { kept_up_to: Revision::NONE, took_over: false, again: true });
     }
 
-    fn new_generation(&mut self) {
+    fn new_generation(&mut self, loss: Loss) {
         self.stream.generation += 1;
-        self.witness.storage_went_back(self.stream.generation);
+        self.stats.orphans += self.witness.lose(self.stream.generation, loss);
         let followers: Vec<_> = self.stream.followers.values().map(|f| (f.node, f.inc, f.term)).collect();
         for (node, inc, term) in followers {
             self.at(self.now + MS, Event::ToCoordinator { node, inc, input: Input::Interrupted { term } });
