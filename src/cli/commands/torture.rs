@@ -19,7 +19,7 @@ pub(crate) struct Torture {
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration::keep)]
     span: Duration,
     /// Do each at least so often
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// The leadership lease of the coordinators
     #[arg(long, value_name = "TIME", default_value = "12s", value_parser = duration::leader_lease)]

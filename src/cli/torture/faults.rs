@@ -169,12 +169,24 @@ fn nobody(what: &str) -> CommandError {
 }
 
 async fn coordinator(site: &Site, leads: Leads) -> Result<usize, CommandError> {
-    let leader = site.leader().await.ok_or_else(|| nobody("leading coordinator"))?;
+    let mut leader = None;
+    site.eventually(async |site: &Site| {
+        leader = site.leader().await;
+        leader.is_some()
+    })
+    .await;
+    let leader = leader.ok_or_else(|| nobody("leading coordinator"))?;
     Ok(leads.choose(leader, site.coordinators.len()))
 }
 
 async fn server(site: &Site, leads: Leads) -> Result<usize, CommandError> {
-    let leader = site.stream_leader().await.ok_or_else(|| nobody("leader of the stream"))?;
+    let mut leader = None;
+    site.eventually(async |site: &Site| {
+        leader = site.stream_leader().await;
+        leader.is_some()
+    })
+    .await;
+    let leader = leader.ok_or_else(|| nobody("leader of the stream"))?;
     Ok(leads.choose(leader, NODES))
 }
 

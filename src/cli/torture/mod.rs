@@ -16,13 +16,14 @@ mod report;
 mod site;
 mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::event::now;
 use self::report::Notes;
-use self::site::{PATIENCE, Site, Times, new_folder, pause};
+use self::site::{PATIENCE, Site, Times, pause};
 use super::error::CommandError;
+use crate::types::CoordinatorId;
 
 pub(super) use self::faults::Fault;
 pub(super) use self::report::Report;
@@ -50,19 +51,41 @@ pub(super) async fn run(fault: Fault, plan: Plan) -> Result<Report, CommandError
     if fault == Fault::FullDisk && !disk::is_apart() {
         return disk::run_apart(fault.name(), plan).await;
     }
-    let folder = new_folder()?;
-    let done = run_in(&folder, fault, plan).await;
+    let mut folder = Folder::new()?;
+    let done = run_in(&folder.path, fault, plan).await;
     // The logs of a run that went as it should are of no use.
-    if !plan.keep_logs && done.as_ref().is_ok_and(|report| report.violations() == 0) {
-        if fault == Fault::FullDisk {
-            disk::unmount(&folder).await;
-        }
-        // Whatever cannot be removed is in a temporary place.
-        let _ = std::fs::remove_dir_all(&folder);
-    } else {
-        tracing::warn!(folder = %folder.display(), "the logs are kept");
+    folder.keep = plan.keep_logs || done.as_ref().map_or(true, |report| report.violations() > 0);
+    if folder.keep {
+        tracing::warn!(folder = %folder.path.display(), "the logs are kept");
+    } else if fault == Fault::FullDisk {
+        disk::unmount(&folder.path).await;
     }
     done
+}
+
+/// A folder of a run's own, for what all processes store and tell.
+struct Folder {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Folder {
+    fn new() -> Result<Self, CommandError> {
+        // Any random number will do.
+        let path = std::env::temp_dir().join(format!("natslock-torture-{}", CoordinatorId::random()));
+        let made = std::fs::create_dir_all(&path);
+        made.map_err(|error| CommandError::internal(format!("cannot make {}", path.display()), error))?;
+        Ok(Self { path, keep: false })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.keep {
+            // Whatever cannot be removed is in a temporary place.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
 }
 
 async fn run_in(folder: &Path, fault: Fault, plan: Plan) -> Result<Report, CommandError> {

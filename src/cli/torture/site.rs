@@ -21,7 +21,7 @@ use crate::client::{Client, ClientOptions};
 use crate::clock::{Clock as _, SystemClock, within};
 use crate::connect::ClientError;
 use crate::nats::{ConnectOptions, Connection, connect};
-use crate::types::{CoordinatorId, Namespace, OwnerName, ShardId};
+use crate::types::{Namespace, OwnerName, ShardId};
 use crate::wire::subject::SubjectSpace;
 
 /// Locks that all contenders want.
@@ -366,13 +366,4 @@ pub(super) fn stream() -> String {
 
 pub(super) async fn pause(span: Duration) {
     SystemClock.sleep_until(SystemClock::boot() + span).await;
-}
-
-/// A folder of a run's own.
-pub(super) fn new_folder() -> Result<PathBuf, CommandError> {
-    // Any random number will do.
-    let path = std::env::temp_dir().join(format!("natslock-torture-{}", CoordinatorId::random()));
-    let made = std::fs::create_dir_all(&path);
-    made.map_err(|error| CommandError::internal(format!("cannot make {}", path.display()), error))?;
-    Ok(path)
 }
