@@ -13,6 +13,7 @@ use super::recreate;
 use super::site::{HOT, Site, pause};
 use super::worker::Role;
 use crate::cli::error::{CommandError, Kind};
+use crate::types::CoordinatorId;
 
 /// How long a server stands still: longer than an election.
 const SERVER_STOP: Duration = Duration::from_secs(15);
@@ -77,6 +78,8 @@ pub(in crate::cli) enum Fault {
     FullDisk,
     /// The bucket is deleted and made again
     RecreateBucket,
+    /// One of those above but for the last two, drawn by lot each time
+    Mixed,
 }
 
 impl Fault {
@@ -88,6 +91,16 @@ impl Fault {
     /// As it is typed.
     pub(in crate::cli) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Any that a site lives through.
+    fn by_lot() -> Self {
+        let all = Self::value_variants();
+        let fit = |fault: &&Self| !matches!(fault, Self::FullDisk | Self::RecreateBucket | Self::Mixed);
+        let fit: Vec<_> = all.iter().filter(fit).collect();
+        let lot = usize::try_from(CoordinatorId::random().0 % fit.len() as u64).unwrap_or(0);
+        tracing::info!(fault = fit[lot].name(), "by lot");
+        *fit[lot]
     }
 
     /// Does it once, and mends it. Returns how long it took until locks were granted again; nothing where they
@@ -122,6 +135,7 @@ impl Fault {
             Self::KillServers => kill_servers(site).await,
             Self::FullDisk => disk::fill(site, round).await,
             Self::RecreateBucket => recreate::recreate(site).await,
+            Self::Mixed => Box::pin(Self::by_lot().round(site, round)).await,
         }
     }
 }
