@@ -102,7 +102,9 @@ fn check_ratios(report: &Value) {
 fn what_it_tells_can_be_true_and_nothing_is_left() {
     let folder = Folder::new();
     let program = Program::new("").with("TMPDIR", folder.0.to_str().unwrap());
-    let report = program.run(&["bench", "--reps", "1", "--seconds", "1", "--json"]).done().json();
+    let run = |seconds| program.run(&["bench", "--reps", "1", "--seconds", seconds, "--json"]);
+    // On a machine that is very busy nothing ends within a second, and it says so.
+    let report = Some(run("1")).filter(|ran| ran.code == 0).unwrap_or_else(|| run("10")).done().json();
     assert_eq!((&report["storage"], &report["replicas"]), (&"page cache".into(), &1.into()));
     check_times(&report);
     check_rates(&report);
@@ -113,11 +115,17 @@ fn what_it_tells_can_be_true_and_nothing_is_left() {
 
 #[test]
 fn people_get_tables() {
-    let ran =
-        Program::new("").run(&["bench", "--reps", "1", "--seconds", "0.2", "--workload", "w3", "--sync"]);
-    let text = ran.done().stdout;
+    let folder = Folder::new();
+    let chart = folder.0.join("chart.svg");
+    let words = ["bench", "--reps", "1", "--seconds", "0.2", "--workload", "w3", "--sync", "--svg"];
+    let text = Program::new("").run(&[&words[..], &[chart.to_str().unwrap()]].concat()).done().stdout;
     let parts = ["fsync, one replica: medians of 1 x 0.2 s", "hand-overs", "MAX US", "W3 Jain index", "L1 "];
     assert!(parts.iter().all(|part| text.contains(part)) && !text.contains("W1"), "{text}");
+    let chart = std::fs::read_to_string(&chart).unwrap();
+    assert!(
+        ["L1 request", "L2 write", "W3 gap", "W3 wait"].iter().all(|name| chart.contains(name)),
+        "{chart}"
+    );
 }
 
 #[tokio::test]
@@ -146,4 +154,25 @@ async fn what_runs_already_is_measured_only_where_it_is_typed() {
 
     let nobody = Program::new("nats://127.0.0.1:1").run(&words).done().json();
     assert_eq!(nobody["storage"], "page cache");
+}
+
+#[test]
+fn costs_are_told_for_each_size() {
+    let words =
+        ["bench", "scale", "--largest", "100", "--json", "waiters", "takeover", "names", "namespaces"];
+    let told = Program::new("").run(&words).done().json();
+    let value = |what: &str, size: u64| {
+        let points = told.as_array().unwrap().iter();
+        let mut points = points.filter(|point| point["what"] == what && point["size"] == size);
+        number(&points.next().unwrap_or_else(|| panic!("{what} at {size} is in {told}"))["value"])
+    };
+    for (what, sizes) in [
+        ("hand-over to one of", [1, 10, 100]),
+        ("takeover with records", [1, 10, 100]),
+        ("pair on a new name, of", [1, 10, 100]),
+        ("start of namespaces", [1, 10, 100]),
+    ] {
+        assert!(sizes.iter().all(|size| value(what, *size) > 0.0), "{what}: {told}");
+    }
+    assert!(value("memory of namespaces", 100) > value("memory of namespaces", 1), "{told}");
 }

@@ -18,6 +18,7 @@ fn every_command_has_a_manual() {
         "run",
         "info",
         "bench",
+        "bench scale",
         "admin",
         "admin release",
     ];

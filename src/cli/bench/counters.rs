@@ -63,6 +63,13 @@ pub(super) fn processor_time(pid: u32) -> Option<u64> {
     Some(times.sum::<u64>() / 1_000)
 }
 
+/// The memory that a process has in use, in bytes; nothing where the system has no `/proc` for it.
+pub(super) fn resident(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1_024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +87,7 @@ mod tests {
     #[test]
     fn this_process_has_used_a_processor() {
         assert!(processor_time(std::process::id()).is_some_and(|micros| micros > 0));
-        assert_eq!(processor_time(u32::MAX), None);
+        assert!(resident(std::process::id()).is_some_and(|bytes| bytes > 100_000));
+        assert_eq!((processor_time(u32::MAX), resident(u32::MAX)), (None, None));
     }
 }

@@ -12,7 +12,7 @@ use super::step::{Step, Workload};
 use super::trace::{Trace, Window};
 use super::workload;
 use crate::cli::commands::serve::explain_store;
-use crate::cli::error::CommandError;
+use crate::cli::error::{CommandError, Kind};
 use crate::cli::session::{explain_connect, explain_transport};
 use crate::client::{Client, ClientOptions};
 use crate::nats::{BucketConfig, Connection, NatsTransport, connect};
@@ -148,6 +148,10 @@ impl<'a> Bench<'a> {
         // Also those that warmed it up.
         let operations: usize = traces.iter().map(|trace| trace.acquires.len()).sum();
         let mut repetition = repetition(step, &traces, self.window);
+        if repetition.figures.get(&Figure::PerSecond).is_none_or(|count| *count == 0.0) {
+            let message = format!("{}: nothing has ended within the time", step.name());
+            return Err(CommandError::new(Kind::NoAnswer, message).hint("give it longer: --seconds 10"));
+        }
         let costs = per_operation(&before, &after, operations as u64);
         repetition.figures.extend(costs.map(|(cost, value)| (Figure::Per(cost), value)));
         Ok(repetition)

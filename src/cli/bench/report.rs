@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::figure::{Cost, Figure, Part, Spread, Summary};
 use super::goals::{Goal, Ratio, ratios};
 use super::measure::{Measured, Measurement};
-use super::stats::drift;
+use super::plot::{Axis, Line, Plot};
+use super::stats::{Distribution, drift};
 
 /// A bare request may take so much more or less at the end than at the beginning.
 pub(super) const DRIFT_MAX: f64 = 0.10;
@@ -51,6 +52,30 @@ impl Report {
         }
     }
 
+    /// How long things took, as a chart: from the usual to the rare.
+    pub(in crate::cli) fn svg(&self) -> String {
+        let parts = |summary: &Summary| {
+            let step = summary.step.name();
+            let line = move |(part, distribution): (&Part, &Distribution)| Line {
+                name: format!("{step} {}", part.name()),
+                points: distribution.curve(),
+            };
+            summary.distributions.iter().map(line).collect::<Vec<_>>()
+        };
+        let plot = Plot {
+            title: format!(
+                "natslock {}, nats-server {}, {}",
+                self.natslock,
+                self.nats_server,
+                self.storage()
+            ),
+            x: Axis { label: "share of operations that took less", tick: share },
+            y: Axis { label: "us", tick: |micros| format!("{micros}") },
+            lines: self.summaries.iter().flat_map(parts).collect(),
+        };
+        plot.svg()
+    }
+
     pub(in crate::cli) fn json(&self) -> Vec<u8> {
         let whole = Whole {
             natslock: &self.natslock,
@@ -66,6 +91,11 @@ impl Report {
         };
         serde_json::to_vec(&whole).unwrap_or_default()
     }
+}
+
+/// All but one in so many.
+fn share(rarity: f64) -> String {
+    format!("{} %", 100.0 - 100.0 / rarity)
 }
 
 #[derive(Serialize)]

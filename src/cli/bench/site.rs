@@ -53,19 +53,38 @@ impl Site {
         let namespace = NAMESPACE.parse().map_err(|error| CommandError::internal("no namespace", error))?;
         let servers = start_servers(demand).await?;
         // All on one server: how many hops a message takes must not be left to chance.
-        let url = servers.first().map(|server| server.url.clone()).unwrap_or_default();
-        let options = ConnectOptions { urls: vec![url.clone()], ..ConnectOptions::default() };
-        let replicas = demand.replicas.to_string();
-        let arguments = ["serve", "--nats", &url, "--namespace", NAMESPACE, "--replicas", &replicas];
-        let coordinator = ourselves(arguments).await?;
-        Ok(Self {
+        let first = servers.first().map(|server| server.url.clone());
+        let options = ConnectOptions { urls: first.into_iter().collect(), ..ConnectOptions::default() };
+        let mut site = Self {
             options,
             namespace,
             monitors: servers.iter().map(|server| server.monitor).collect(),
             servers: servers.into_iter().map(|server| server.daemon).collect(),
-            coordinator: Some(coordinator),
+            coordinator: None,
             echo: None,
-        })
+        };
+        site.start_coordinator(demand.replicas).await?;
+        Ok(site)
+    }
+
+    /// Starts a coordinator in a process of its own.
+    pub(super) async fn start_coordinator(&mut self, replicas: usize) -> Result<(), CommandError> {
+        let (urls, replicas) = (self.options.urls.join(","), replicas.to_string());
+        let words = ["serve", "--nats", &urls, "--namespace", NAMESPACE, "--replicas", &replicas];
+        self.coordinator = Some(ourselves(words).await?.daemon());
+        Ok(())
+    }
+
+    /// Kills the coordinator, as a crash would.
+    pub(super) async fn stop_coordinator(&mut self) {
+        if let Some(coordinator) = self.coordinator.take() {
+            coordinator.stop().await;
+        }
+    }
+
+    /// Whose memory and processor time count; zero where there is none of ours.
+    pub(super) fn coordinator_pid(&self) -> u32 {
+        self.coordinator.as_ref().map_or(0, |coordinator| coordinator.pid)
     }
 
     /// What serves the namespace of the command line.
@@ -83,8 +102,7 @@ impl Site {
     /// Starts what answers to the requests of the limits, in a process of its own as the coordinator is.
     pub(super) async fn start_echo(&mut self, subject: &str) -> Result<(), CommandError> {
         let urls = self.options.urls.join(",");
-        let echo = ourselves(["bench", "echo", subject, "--nats", &urls]).await?;
-        self.echo = Some(echo);
+        self.echo = Some(ourselves(["bench", "echo", subject, "--nats", &urls]).await?.daemon());
         Ok(())
     }
 
@@ -114,11 +132,11 @@ impl Site {
 }
 
 /// This program again, with another command.
-async fn ourselves<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Daemon, CommandError> {
+pub(super) async fn ourselves<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Keeper, CommandError> {
     let program = std::env::current_exe();
     let program = program.map_err(|error| CommandError::internal("cannot find this program", error))?;
     let words = words.into_iter().map(OsString::from);
-    Ok(Keeper::start(&temporary_folder()?, &program, words).await?.daemon())
+    Keeper::start(&temporary_folder()?, &program, words).await
 }
 
 async fn start_servers(demand: Demand) -> Result<Vec<Server>, CommandError> {

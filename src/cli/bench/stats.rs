@@ -47,6 +47,13 @@ impl Distribution {
     pub(super) fn mean(&self) -> f64 {
         self.0.mean() / 1e3
     }
+
+    /// How the times rise towards the rarest: one in so many is longer than so many microseconds.
+    pub(super) fn curve(&self) -> Vec<(f64, f64)> {
+        let rarities = (0..).map(|step| 10_f64.powf(f64::from(step) / 20.0));
+        let seen = rarities.take_while(|rarity| *rarity <= self.0.len() as f64);
+        seen.map(|rarity| (rarity, self.quantile(1.0 - 1.0 / rarity))).collect()
+    }
 }
 
 fn micros(nanos: u64) -> f64 {
@@ -113,5 +120,14 @@ mod tests {
         distribution.add(&Distribution::of([Duration::from_secs(2)]));
         assert!(near(distribution.max(), 2e6), "{}", distribution.max());
         assert!(Distribution::new().is_empty() && !distribution.is_empty());
+    }
+
+    #[test]
+    fn a_curve_ends_where_nothing_rarer_was_seen() {
+        let curve = Distribution::of((1..=100).map(Duration::from_micros)).curve();
+        let (first, last) = (curve[0], curve[curve.len() - 1]);
+        assert!(first.0 == 1.0 && (99.0..=100.1).contains(&last.0), "{curve:?}");
+        assert!((98.9..=100.1).contains(&last.1) && curve.is_sorted_by(|a, b| a.1 <= b.1), "{curve:?}");
+        assert!(Distribution::new().curve().is_empty());
     }
 }

@@ -1,9 +1,11 @@
 //! `natslock bench`
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::bench::scale::{self, Subject};
 use crate::cli::bench::{Demand, Measurement, Report, Site, Step, Workload, echo, measure, print};
 use crate::cli::error::{CommandError, Kind};
 use crate::cli::signals::Signals;
@@ -34,32 +36,70 @@ pub(crate) struct Bench {
     /// Keep the locks on so many private NATS servers
     #[arg(long, value_name = "N", default_value = "1", value_parser = ["1", "3", "5"])]
     replicas: String,
+    /// Draw how long things took into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Let the clients work on so many threads
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
 }
 
-/// A part that runs in a process of its own.
+/// Another measurement, or a part that runs in a process of its own.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum BenchPart {
+    Scale(Scale),
     /// Answer requests
     #[command(hide = true)]
     Echo {
         /// Where
         subject: String,
     },
+    /// Serve so many namespaces
+    #[command(hide = true)]
+    Namespaces {
+        /// How many
+        count: usize,
+    },
+}
+
+/// Measure how costs grow with what there is, on private servers: memory, processor, time
+#[derive(Debug, clap::Args)]
+pub(crate) struct Scale {
+    /// Measure only these
+    #[arg(
+        value_name = "WHAT",
+        default_values = ["held", "waiters", "takeover", "names", "namespaces"],
+    )]
+    subjects: Vec<Subject>,
+    /// Go up to so many [default: 100000 held, 10000 waiters, 1000000 records and names, 100 namespaces]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    largest: Option<u32>,
+    /// Draw the costs into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 impl Bench {
     /// The threads of this process.
     pub(in crate::cli) fn threads(&self) -> usize {
-        if self.part.is_some() { 1 } else { self.threads.into() }
+        match &self.part {
+            Some(BenchPart::Echo { .. }) => 1,
+            _ => self.threads.into(),
+        }
     }
 }
 
 pub(in crate::cli) async fn run(bench: Bench, context: &Context) -> Result<(), CommandError> {
-    if let Some(BenchPart::Echo { subject }) = &bench.part {
-        return echo(&context.connect_options("bench echo")?, subject).await;
+    match &bench.part {
+        Some(BenchPart::Echo { subject }) => {
+            return echo(&context.connect_options("bench echo")?, subject).await;
+        }
+        Some(BenchPart::Namespaces { count }) => {
+            let options = context.connect_options("bench namespaces")?;
+            return scale::serve_namespaces(&options, *count, context.output).await;
+        }
+        Some(BenchPart::Scale(scale)) => return scale.run(context).await,
+        None => {}
     }
     let mut signals = Signals::listen()?;
     let measurement = bench.measurement();
@@ -74,6 +114,9 @@ pub(in crate::cli) async fn run(bench: Bench, context: &Context) -> Result<(), C
             return Err(CommandError::new(Kind::Interrupted, format!("interrupted by {signal}")));
         }
     };
+    if let Some(path) = &bench.svg {
+        write(path, &report.svg())?;
+    }
     if context.output.json { context.output.raw(&report.json()) } else { print(&report, context.output) }
 }
 
@@ -97,10 +140,13 @@ async fn take(measurement: &Measurement, private: bool, context: &Context) -> Re
 
 fn bar(measurement: &Measurement) -> ProgressBar {
     let steps = Step::all(&measurement.workloads).len() * measurement.repetitions + 1;
+    ProgressBar::new(steps as u64).with_style(style())
+}
+
+fn style() -> ProgressStyle {
     // The text is fixed, so the fallback is never taken.
-    let style = ProgressStyle::with_template("{bar:40.cyan} {pos}/{len} {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(steps as u64).with_style(style)
+    ProgressStyle::with_template("{bar:40.cyan} {pos}/{len} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Bench {
@@ -116,5 +162,51 @@ impl Bench {
             repetitions: self.reps.into(),
             span: self.seconds,
         }
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CommandError> {
+    let failed = |error| CommandError::internal(format!("cannot write {}", path.display()), error);
+    std::fs::write(path, text).map_err(failed)
+}
+
+impl Scale {
+    async fn run(&self, context: &Context) -> Result<(), CommandError> {
+        let mut signals = Signals::listen()?;
+        let points = tokio::select! {
+            points = self.measure() => points?,
+            signal = signals.next() => {
+                return Err(CommandError::new(Kind::Interrupted, format!("interrupted by {signal}")));
+            }
+        };
+        if let Some(path) = &self.svg {
+            write(path, &points.svg())?;
+        }
+        match context.output.json {
+            true => context.output.raw(&points.json()),
+            false => scale::print(&points, context.output),
+        }
+    }
+
+    async fn measure(&self) -> Result<scale::Points, CommandError> {
+        let bar = ProgressBar::new(self.subjects.len() as u64).with_style(style());
+        let mut points = scale::Points::default();
+        for subject in &self.subjects {
+            bar.set_message(format!("{subject:?}").to_lowercase());
+            points.extend(scale::measure(*subject, self.largest(*subject)).await?);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(points)
+    }
+
+    fn largest(&self, subject: Subject) -> usize {
+        let usual = match subject {
+            Subject::Held => 100_000,
+            Subject::Waiters => 10_000,
+            Subject::Takeover | Subject::Names => 1_000_000,
+            Subject::Namespaces => 100,
+        };
+        self.largest.map_or(usual, |largest| usual.min(largest as usize))
     }
 }

@@ -124,7 +124,7 @@ pub(super) async fn resign(coordinator: Coordinator, signals: &mut Signals) -> R
 }
 
 /// What waiting cannot mend.
-pub(super) fn explain(error: ServeError) -> CommandError {
+pub(in crate::cli) fn explain(error: ServeError) -> CommandError {
     match error {
         ServeError::Connect(error @ ConnectError::BadOption(_)) => lasting(explain_connect(error)),
         ServeError::Connect(error) => explain_connect(error),
