@@ -11,6 +11,8 @@ mod cli;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod corpora;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod live;
@@ -24,6 +26,8 @@ mod promises;
 mod properties;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod security;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

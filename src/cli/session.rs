@@ -168,16 +168,24 @@ fn forbidden(message: String) -> CommandError {
 }
 
 fn credentials(access: &Access) -> Result<Credentials, CommandError> {
-    if let Some(path) = &access.creds {
-        return Ok(Credentials::File(path.clone()));
+    let user = access.user.as_deref().zip(access.password.as_deref());
+    let named = named_credentials(access.creds.as_deref(), access.nkey.as_deref(), user)?;
+    Ok(named.unwrap_or_default())
+}
+
+/// Those that are named, if any.
+pub(super) fn named_credentials(
+    creds: Option<&Path>,
+    nkey: Option<&str>,
+    user: Option<(&str, &str)>,
+) -> Result<Option<Credentials>, CommandError> {
+    if let Some(path) = creds {
+        return Ok(Some(Credentials::File(path.to_owned())));
     }
-    if let Some(nkey) = &access.nkey {
-        return seed(nkey).map(Credentials::NkeySeed);
+    if let Some(nkey) = nkey {
+        return seed(nkey).map(|seed| Some(Credentials::NkeySeed(seed)));
     }
-    Ok(match (&access.user, &access.password) {
-        (Some(name), Some(password)) => Credentials::User { name: name.clone(), password: password.clone() },
-        _ => Credentials::None,
-    })
+    Ok(user.map(|(name, password)| Credentials::User { name: name.into(), password: password.into() }))
 }
 
 /// True for the seed of an nkey, as opposed to the path of a file.

@@ -44,29 +44,59 @@ impl Coordinator {
     /// No connection, too old a server, a bucket with another configuration, missing permissions.
     pub async fn connect(
         options: &ConnectOptions,
+        config: Config,
+        replicas: usize,
+    ) -> Result<Self, ServeError> {
+        Self::connect_apart(options, None, config, replicas).await
+    }
+
+    /// The same with another connection for the store, with credentials of its own: the user that answers
+    /// clients then needs no right to write a record, and no answer can become one.
+    ///
+    /// # Errors
+    /// As [`Coordinator::connect`].
+    pub async fn connect_apart(
+        options: &ConnectOptions,
+        store: Option<&ConnectOptions>,
         mut config: Config,
         replicas: usize,
     ) -> Result<Self, ServeError> {
-        let options = ConnectOptions { no_echo: true, ..options.clone() };
+        let space = SubjectSpace::new(config.namespace.clone());
+        let own = |options: &ConnectOptions| {
+            // Where no reply may go, so that no client can speak to the coordinator in the store's stead.
+            let inbox_prefix = options.inbox_prefix.clone().unwrap_or_else(|| space.coordinator_inboxes());
+            ConnectOptions { no_echo: true, inbox_prefix: Some(inbox_prefix), ..options.clone() }
+        };
+        let options = own(options);
         let mut complaint = Complaint::default();
         let connection = patiently(&options, &mut complaint).await?;
+        let store_connection = match store {
+            Some(store) => patiently(&own(store), &mut complaint).await?,
+            None => connection.clone(),
+        };
+        // Nobody listens there, and what other coordinators hear they ignore.
+        let probes = [
+            format!("{}natslock.{}", config.reply_prefix.as_str(), std::process::id()),
+            space.heartbeat(config.shard),
+        ];
         config.server_version = connection.client().server_info().version;
-        let bucket = SubjectSpace::new(config.namespace.clone()).bucket(config.shard);
+        let bucket = space.bucket(config.shard);
         let bucket = BucketConfig {
             bucket: bucket.name().to_owned(),
             replicas,
             first_sequence: Revision::new(SystemClock::wall().0 * REVISIONS_PER_MS),
         };
         loop {
-            let error: ServeError = match NatsStore::open(connection.clone(), bucket.clone()).await {
-                Ok(store) => {
-                    let transport = NatsTransport::new(connection.clone());
-                    match Self::start(store, transport, SystemClock, config.clone()).await {
-                        Ok(coordinator) => return Ok(coordinator),
-                        Err(error) => error.into(),
-                    }
-                }
-                Err(error) => error.into(),
+            let begun: Result<Self, ServeError> = async {
+                let store = NatsStore::open(store_connection.clone(), bucket.clone()).await?;
+                connection.check_publishable(&probes).await.map_err(StartError::from)?;
+                let transport = NatsTransport::new(connection.clone());
+                Ok(Self::start(store, transport, SystemClock, config.clone()).await?)
+            }
+            .await;
+            let error = match begun {
+                Ok(coordinator) => return Ok(coordinator),
+                Err(error) => error,
             };
             if !options.keep_trying || !error.is_retryable() {
                 return Err(error);

@@ -109,6 +109,7 @@ impl BucketConfig {
             None => self.create(connection).await?,
         };
         self.verify(&info["config"])?;
+        self.warn_of_one_replica(&info["config"]);
         created(&info)
     }
 
@@ -146,6 +147,18 @@ impl BucketConfig {
                 self.info(connection).await?.ok_or_else(gone)
             }
             Err(error) => Err(error.explain(&format!("cannot make the stream {stream}"))),
+        }
+    }
+
+    /// Whether the server writes lazily cannot be seen from here.
+    fn warn_of_one_replica(&self, config: &Value) {
+        if present(config, "num_replicas") == json!(1) {
+            tracing::warn!(
+                stream = self.stream(),
+                "one replica: where the server's `sync_interval` is not `always`, a power cut can undo \
+                 acknowledged grants of the last two minutes, and their tokens may be given again; set it, or \
+                 use three servers and --replicas 3"
+            );
         }
     }
 

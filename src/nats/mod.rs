@@ -19,6 +19,8 @@ mod denials;
 #[cfg(feature = "coordinator")]
 mod follow;
 #[cfg(feature = "coordinator")]
+pub mod permissions;
+#[cfg(feature = "coordinator")]
 mod record;
 #[cfg(feature = "coordinator")]
 mod store;

@@ -23,6 +23,9 @@ use crate::types::{Key, Revision};
 /// How long a write waits for its answer before it is in doubt.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A revision that no record reaches, and that the server still reads as a number.
+const UNREACHABLE: u64 = 1 << 53;
+
 /// While the stream has no leader nobody answers a read: it is asked again.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -74,7 +77,26 @@ impl NatsStore {
             other => StoreError::Unavailable(other.to_string()),
         })?;
         let (stream, prefix) = (config.stream(), config.subject_prefix());
-        Ok(Self { shared: Arc::new(Shared { connection, config, stream, prefix, acks }) })
+        let store = Self { shared: Arc::new(Shared { connection, config, stream, prefix, acks }) };
+        store.check_writable().await?;
+        Ok(store)
+    }
+
+    /// Without the right to write, a coordinator would try to lead for ever. What is tried here cannot succeed:
+    /// no revision is that high.
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        let connection = &self.shared.connection;
+        let mark = connection.denials().mark();
+        let (key, expected) = (Key::Epoch, Some(Revision::new(UNREACHABLE)));
+        let subject = self.subject(&key);
+        let write = self.message(Write { key, expected, value: Bytes::new(), ttl_seconds: None });
+        tokio::select! {
+            // Whether it is refused or not answered: it is allowed.
+            _ = self.send(vec![write], None) => Ok(()),
+            denial = connection.denials().wait(mark, |denial| denial.subject == subject) => {
+                Err(StoreError::Refused(format!("cannot write to the stream {}: {denial}", self.shared.stream)))
+            }
+        }
     }
 
     fn subject(&self, key: &Key) -> String {

@@ -64,6 +64,26 @@ impl Connection {
         }
     }
 
+    /// Makes sure that this connection may publish to these subjects, by sending each an empty message.
+    ///
+    /// # Errors
+    /// It may not, and to which; or the server does not answer.
+    #[cfg(feature = "coordinator")]
+    pub async fn check_publishable(&self, subjects: &[String]) -> Result<(), TransportError> {
+        let mark = self.denials().mark();
+        for subject in subjects {
+            let sent = self.client().publish(subject.clone(), Bytes::new()).await;
+            sent.map_err(|_| TransportError::Closed)?;
+        }
+        self.round_trip().await?;
+        let concerns =
+            |denial: &Denial| denial.action == Action::Publish && subjects.contains(&denial.subject);
+        match within(&SystemClock, REFUSAL_DELAY_MAX, self.denials().wait(mark, concerns)).await {
+            Some(denial) => Err(TransportError::Refused(denial.to_string())),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until the server has done everything that this connection has sent it.
     ///
     /// The library's `flush` only empties its own buffer. The server works in order, so an answer to anything
@@ -73,9 +93,14 @@ impl Connection {
         let subject = self.client().new_inbox();
         let request = Request::new().timeout(Some(CONFIRM_TIMEOUT));
         let concerns = |denial: &Denial| denial.subject == subject;
+        // The library subscribes to the answers of all requests once, so that may have been refused long ago.
+        let inboxes = subject.rsplit_once('.').map_or("", |(prefix, _)| prefix);
+        let deaf =
+            |denial: &Denial| denial.action == Action::Subscribe && denial.subject.starts_with(inboxes);
         let answer = tokio::select! {
             answer = self.client().send_request(subject.clone(), request) => answer,
             _ = self.denials().wait(mark, concerns) => return Ok(()),
+            denial = self.denials().wait(0, deaf) => return Err(TransportError::Refused(denial.to_string())),
         };
         match answer.map_err(|error| error.kind()) {
             Ok(_) | Err(RequestErrorKind::NoResponders) => Ok(()),

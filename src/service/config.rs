@@ -1,5 +1,6 @@
 //! What a coordinator is told at its start.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::engine::Limits;
@@ -20,8 +21,13 @@ pub struct Config {
     pub leader_lease: Duration,
     /// What every reply subject must begin with. Default: `_INBOX.`.
     pub reply_prefix: ReplyPrefix,
+    /// Whether each owner is answered in inboxes of its own only: behind the prefix comes the owner. Default: no,
+    /// because plain NATS clients do not name their inboxes so.
+    pub reply_per_owner: bool,
     /// What bounds the shard.
     pub limits: Limits,
+    /// How many requests a second one owner may send. Default: as many as it likes.
+    pub owner_rate: Option<NonZeroU32>,
     /// The host name that `info` shows.
     pub host: String,
     /// The process id that `info` shows.
@@ -37,7 +43,9 @@ impl Default for Config {
             shard: ShardId(0),
             leader_lease: Duration::from_secs(12),
             reply_prefix: ReplyPrefix::default(),
+            reply_per_owner: false,
             limits: Limits::default(),
+            owner_rate: None,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             pid: std::process::id(),
             server_version: String::new(),
@@ -62,6 +70,18 @@ impl Config {
     #[must_use]
     pub fn reply_prefix(self, reply_prefix: ReplyPrefix) -> Self {
         Self { reply_prefix, ..self }
+    }
+
+    /// The same where each owner is answered in inboxes of its own only, or not.
+    #[must_use]
+    pub fn reply_per_owner(self, reply_per_owner: bool) -> Self {
+        Self { reply_per_owner, ..self }
+    }
+
+    /// The same with another rate of requests of each owner.
+    #[must_use]
+    pub fn owner_rate(self, owner_rate: Option<NonZeroU32>) -> Self {
+        Self { owner_rate, ..self }
     }
 
     /// The same with other limits.

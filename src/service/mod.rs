@@ -8,6 +8,7 @@ mod io;
 #[doc(hidden)]
 pub mod leadership;
 mod outbox;
+mod rates;
 mod requests;
 mod shard;
 
@@ -19,8 +20,9 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 use crate::transport::{Transport, TransportError};
-use crate::types::Epoch;
+use crate::types::{Epoch, Key};
 use crate::wire::record::HOLDERS_MAX;
+use crate::wire::subject::SubjectSpace;
 
 use self::shard::{Command, Shard};
 
@@ -114,6 +116,11 @@ impl Coordinator {
             return Err(StartError::Holders { given });
         }
         let identity = store.identity().await?;
+        // What a term needs is tried before there is one: a missing right is found now, and not by a leader.
+        drop(store.follow().await?);
+        store.read(Key::Epoch).await?;
+        let requests = SubjectSpace::new(config.namespace.clone()).requests();
+        drop(transport.subscribe(requests).await?);
         let (commands, inbox) = mpsc::channel(1);
         let (told, status) = watch::channel(Status::Standby);
         let shard = Shard::new((store, transport, clock), config, identity, inbox, told).await?;

@@ -1,14 +1,15 @@
 //! From a message to a request of the engine: the checks that need no lock (PROTOCOL.md section 2).
 
 use super::outbox::ReplyTo;
+use super::rates::{Cost, Verdict};
 use super::shard::Shard;
 use crate::clock::Clock;
 use crate::engine::message::{Code, Now, Refusal, Reply, Request};
 use crate::store::Store;
 use crate::transport::{Message, Transport};
 use crate::types::{Epoch, Token};
-use crate::wire::format::BODY_BYTES_MAX;
-use crate::wire::inbox::reply_allowed;
+use crate::wire::format::{BODY_BYTES_MAX, Format};
+use crate::wire::inbox::{reply_allowed, reply_allowed_to};
 use crate::wire::info::{self, Info};
 use crate::wire::request::{self, Asked};
 use crate::wire::stats;
@@ -22,6 +23,9 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         let Some(term) = self.serving.as_ref().map(|serving| serving.engine.term()) else { return };
         let epoch = term.epoch;
         if !term.acts(now.boot) || !self.may_reply(&message) {
+            return;
+        }
+        if self.rates.are_limited() && !self.within_rate(now, epoch, &message).await {
             return;
         }
         let subject = message.reply.map(std::sync::Arc::from);
@@ -65,7 +69,13 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     /// inboxes are answered.
     fn may_reply(&mut self, message: &Message) -> bool {
         let Some(reply) = &message.reply else { return true };
-        let allowed = reply_allowed(&self.config.reply_prefix, reply);
+        let prefix = &self.config.reply_prefix;
+        let allowed = if self.config.reply_per_owner {
+            let owner = self.subjects.asker(&message.subject);
+            owner.is_some_and(|owner| reply_allowed_to(prefix, owner, reply))
+        } else {
+            reply_allowed(prefix, reply)
+        };
         if !allowed {
             self.refused_replies += 1;
             self.count_refusal(Code::Forbidden);
@@ -76,6 +86,30 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             }
         }
         allowed
+    }
+
+    /// Whoever asks too often is refused before the request is looked at, and soon not even told: a flood must
+    /// not cost what it asks for.
+    async fn within_rate(&mut self, now: Now, epoch: Epoch, message: &Message) -> bool {
+        let owner = self.subjects.asker(&message.subject).unwrap_or_default();
+        match self.rates.judge(now.boot, owner, Cost::of(&self.subjects, message)) {
+            Verdict::Serve => return true,
+            Verdict::Drop => self.count_refusal(Code::RateLimited),
+            Verdict::Refuse { retry_after, per_second } => {
+                let reply = message.reply.as_deref().map(std::sync::Arc::from);
+                let format = Format::of(&message.payload).unwrap_or_default();
+                let reply = reply.map(|subject| ReplyTo { subject, format });
+                let text =
+                    format!("an owner may send {per_second} requests a second here, and you send more");
+                let refusal = Refusal::new(Code::RateLimited, text).limit(per_second.into());
+                self.refuse(reply.as_ref(), epoch, refusal.retry_after(retry_after)).await;
+            }
+        }
+        let count = self.rates.over();
+        if count.is_power_of_two() {
+            tracing::warn!(count, owner, "an owner sends more requests than it may");
+        }
+        false
     }
 
     /// The one place where a refusal leaves that is not the engine's.
@@ -97,13 +131,16 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             ("leases_max", limits.leases_max),
             ("finished_ids_max", limits.finished_max),
         ];
+        let limits = limits.into_iter().map(|(name, limit)| (name.into(), limit as u64));
+        let rate =
+            self.config.owner_rate.map(|rate| ("requests_per_owner_per_s_max".into(), rate.get().into()));
         let info = Info {
             version: env!("CARGO_PKG_VERSION").into(),
             protocol: PROTOCOL,
             namespace: self.config.namespace.clone(),
             shards: 1,
             leaders: vec![self.leader(serving.engine.term())],
-            limits: limits.into_iter().map(|(name, limit)| (name.into(), limit as u64)).collect(),
+            limits: limits.chain(rate).collect(),
             server_version: self.config.server_version.clone(),
             highest_token: Token::new(serving.engine.delivered(), u8::MAX),
         };

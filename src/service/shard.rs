@@ -16,6 +16,7 @@ use super::config::Config;
 use super::io::{self, Done};
 use super::leadership::{Identity, Leadership};
 use super::outbox::{Outbox, ReplyTo};
+use super::rates::Rates;
 use crate::clock::{Clock, within};
 use crate::engine::Engine;
 use crate::engine::message::{LockEntry, Now};
@@ -73,6 +74,7 @@ pub(super) struct Shard<S, T, C> {
     pub(super) measures: Measures,
     /// Requests whose reply subject was refused.
     pub(super) refused_replies: u64,
+    pub(super) rates: Rates,
     pub(super) clock: C,
     pub(super) store: S,
     pub(super) transport: T,
@@ -105,6 +107,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         let outbox = Outbox::new(transport.clone(), clock.clone(), &config);
         let heartbeats = transport.subscribe(subjects.heartbeat(config.shard)).await?;
         let notices = transport.subscribe(outbox.notices()).await?;
+        let rates = Rates::new(config.owner_rate);
         let leadership = Leadership::new(Identity {
             coordinator: me,
             host: config.host.clone(),
@@ -119,6 +122,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             serving: None,
             measures: Measures::new(clock.now().wall),
             refused_replies: 0,
+            rates,
             clock,
             store,
             transport,

@@ -79,6 +79,11 @@ impl fmt::Debug for LeaseId {
 }
 
 /// The first 128 bits of SHA-256 over owner and id: what the store and the engine know an acquisition by.
+///
+/// An id that somebody presents is never compared with one that is kept, because none is kept: it is hashed, and
+/// hashes are compared. How long that takes may tell how many bits of the two hashes agree, which is of no use
+/// to anybody: an id whose hash begins as wanted can only be found by trying, and says nothing about the id that
+/// was hashed. So nothing is gained by comparing in constant time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdHash([u8; Self::BYTES]);
 

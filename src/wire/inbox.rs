@@ -57,6 +57,13 @@ pub fn reply_allowed(prefix: &ReplyPrefix, subject: &str) -> bool {
     subject.strip_prefix(prefix.as_str()).is_some_and(is_plain) && subject.len() <= SUBJECT_BYTES_MAX
 }
 
+/// The same where every owner has inboxes of its own: behind the prefix comes the owner's token. The reply of one
+/// owner's request cannot reach another then.
+pub fn reply_allowed_to(prefix: &ReplyPrefix, owner: &str, subject: &str) -> bool {
+    let own = subject.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_prefix(owner));
+    !owner.is_empty() && own.is_some_and(|rest| rest.starts_with('.')) && reply_allowed(prefix, subject)
+}
+
 /// One subject, and nothing that a server could read as something else.
 fn is_plain(subject: &str) -> bool {
     let harmless = |char: char| !char.is_control() && !char.is_whitespace() && !matches!(char, '*' | '>');
@@ -102,6 +109,27 @@ mod tests {
             assert!(!reply_allowed(&ReplyPrefix::default(), subject), "{subject:?} was allowed");
         }
         assert!(!reply_allowed(&ReplyPrefix::default(), &format!("_INBOX.{}", "a".repeat(5_000))));
+    }
+
+    #[test]
+    fn owners_are_answered_in_their_own_inboxes() {
+        let prefix = ReplyPrefix::default();
+        assert!(reply_allowed_to(&prefix, "alice", "_INBOX.alice.x.7"));
+        for (owner, subject) in [
+            ("alice", "_INBOX.bob.x"),
+            ("alice", "_INBOX.alice"),
+            ("alice", "_INBOX.alice."),
+            ("alice", "_INBOX.alicent.x"),
+            ("alice", "_INBOX.alice.*"),
+            ("alice", "_INBOX.alice..x"),
+            ("alice", "$KV.alice.x"),
+            ("", "_INBOX..x"),
+            ("", "_INBOX.x"),
+            ("*", "_INBOX.*.x"),
+            ("alice.x", "_INBOX.alice.x"),
+        ] {
+            assert!(!reply_allowed_to(&prefix, owner, subject), "{owner:?} {subject:?} was allowed");
+        }
     }
 
     #[test]

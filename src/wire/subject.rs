@@ -190,6 +190,17 @@ impl SubjectSpace {
         Some(RequestParts { verb: tokens.next()?, owner: tokens.next(), name: tokens.next() })
     }
 
+    /// Whose request this is by its subject, before anything of it is parsed.
+    pub fn asker<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        self.request_parts(subject)?.owner
+    }
+
+    /// Whether this subject asks for such a thing, of whatever shard, before anything else of it is parsed.
+    pub fn asks_for(&self, verb: Verb, subject: &str) -> bool {
+        let word = self.request_parts(subject).and_then(|parts| parts.verb.split('-').next());
+        word == Some(verb.as_str())
+    }
+
     /// Where an event about a lock is published. The one of kind `released` is the lock's release channel.
     pub fn event(&self, kind: EventKind, name: &LockName) -> String {
         format!("{}{}.{}", self.events, kind.as_str(), name.as_str())
@@ -208,6 +219,16 @@ impl SubjectSpace {
     /// The events of one kind about all locks.
     pub fn events_of_kind(&self, kind: EventKind) -> String {
         format!("{}{}.>", self.events, kind.as_str())
+    }
+
+    /// The revocations of all locks.
+    pub fn revocations(&self) -> String {
+        self.events_of_kind(EventKind::Revoked)
+    }
+
+    /// Events of all kinds about the locks whose encoded names match a subject with wildcards.
+    pub fn events_matching(&self, names: &str) -> String {
+        format!("{}*.{names}", self.events)
     }
 
     /// The events about leaders of all shards.
@@ -243,6 +264,12 @@ impl SubjectSpace {
     /// The heartbeats of all shards.
     pub fn heartbeats(&self) -> String {
         format!("{}heartbeat.*", self.internal)
+    }
+
+    /// What the inboxes of coordinators begin with, without a dot at its end. They are outside of whatever replies
+    /// may go to, so no client can make a coordinator answer itself, as the store would.
+    pub fn coordinator_inboxes(&self) -> String {
+        format!("{}inbox", self.internal)
     }
 
     /// Whose heartbeat this subject carries.

@@ -21,6 +21,7 @@ fn every_command_has_a_manual() {
         "bench scale",
         "admin",
         "admin release",
+        "admin permissions",
     ];
     for command in commands {
         let mut words: Vec<&str> = command.split_whitespace().collect();

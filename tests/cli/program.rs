@@ -11,20 +11,20 @@ use super::redact::redact;
 use crate::support::{PATIENCE, eventually};
 
 /// The program with an environment of its own.
-pub(super) struct Program {
+pub(crate) struct Program {
     environment: Vec<(String, String)>,
 }
 
 /// What it did.
-pub(super) struct Ran {
+pub(crate) struct Ran {
     line: String,
-    pub(super) code: i32,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// The program while it runs. It ends with its value, and with the test process.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     /// Kills the program when its input ends, which it does when the test process does.
     guard: Child,
@@ -35,7 +35,7 @@ pub(super) struct Running {
 
 impl Program {
     /// In the name of `ada@host`, with this server where there is one.
-    pub(super) fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         let kept = ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "NATS_SERVER_BIN"];
         let kept = kept.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
         let mut environment: Vec<_> = kept.collect();
@@ -47,7 +47,7 @@ impl Program {
     }
 
     /// The same with another variable.
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
@@ -59,7 +59,7 @@ impl Program {
     }
 
     /// Runs it to its end.
-    pub(super) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         let output = self.command(env!("CARGO_BIN_EXE_natslock"), arguments).output();
         let output = output.expect("the program starts");
         Ran {
@@ -71,7 +71,7 @@ impl Program {
     }
 
     /// Runs a line as it would be typed.
-    pub(super) fn shell(&self, line: &str) -> Ran {
+    pub(crate) fn shell(&self, line: &str) -> Ran {
         let folder = std::path::Path::new(env!("CARGO_BIN_EXE_natslock")).parent().expect("its folder");
         let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
         let output = self.command("sh", &["-c", line]).env("PATH", path).output().expect("sh starts");
@@ -84,7 +84,7 @@ impl Program {
     }
 
     /// Starts it, and goes on.
-    pub(super) fn start(&self, arguments: &[&str]) -> Running {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(env!("CARGO_BIN_EXE_natslock"), arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let stdout = lines(child.stdout.take().expect("its output"));
@@ -99,7 +99,7 @@ impl Program {
 
 impl Ran {
     /// All of it, for a snapshot.
-    pub(super) fn transcript(&self) -> String {
+    pub(crate) fn transcript(&self) -> String {
         let Self { line, code, stdout, stderr } = self;
         let mut text = format!("$ {line}\n{stdout}");
         if !stderr.is_empty() {
@@ -109,51 +109,51 @@ impl Ran {
     }
 
     /// A field of the reply in JSON.
-    pub(super) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         assert_eq!(self.stdout.lines().count(), 1, "one line: {}", self.stdout);
         serde_json::from_str(&self.stdout).expect("JSON")
     }
 
     /// The value beside a name in the text.
-    pub(super) fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         let line = self.stdout.lines().map(str::trim).find(|line| line.starts_with(name));
         line.and_then(|line| line.strip_prefix(name)).map(str::trim).expect("the field is there")
     }
 
     /// It did what was asked.
-    pub(super) fn done(self) -> Self {
+    pub(crate) fn done(self) -> Self {
         assert_eq!(self.code, 0, "{}\n{}{}", self.line, self.stdout, self.stderr);
         self
     }
 }
 
 impl Running {
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, signal).expect("the process is there");
     }
 
     /// The next line of its output.
-    pub(super) fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         self.stdout.recv_timeout(PATIENCE).expect("a line of output")
     }
 
     /// The same, where there is one already.
-    pub(super) fn line_if_any(&mut self) -> Option<String> {
+    pub(crate) fn line_if_any(&mut self) -> Option<String> {
         self.stdout.try_recv().ok()
     }
 
     /// The next line of what it tells.
-    pub(super) fn told_line(&mut self) -> String {
+    pub(crate) fn told_line(&mut self) -> String {
         self.stderr.recv_timeout(PATIENCE).expect("a line of what it tells")
     }
 
     /// The first line of what it tells that has this in it.
-    pub(super) fn told_until(&mut self, part: &str) -> String {
+    pub(crate) fn told_until(&mut self, part: &str) -> String {
         loop {
             let line = self.told_line();
             if line.contains(part) {
@@ -163,7 +163,7 @@ impl Running {
     }
 
     /// Waits for its end: the exit code and what it told.
-    pub(super) async fn end(mut self) -> (Option<i32>, String, String) {
+    pub(crate) async fn end(mut self) -> (Option<i32>, String, String) {
         let mut status = None;
         eventually("the program ends", async || {
             status = self.child.try_wait().expect("its status");
@@ -199,7 +199,7 @@ fn lines(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
 }
 
 /// A moment before which something must have happened.
-pub(super) fn elapsed_since(began: natslock::types::Timestamp) -> std::time::Duration {
+pub(crate) fn elapsed_since(began: natslock::types::Timestamp) -> std::time::Duration {
     let elapsed = SystemClock.now().boot.since(began);
     assert!(elapsed < PATIENCE, "that took {elapsed:?}");
     elapsed

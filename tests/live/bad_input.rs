@@ -1,5 +1,7 @@
 //! What makes no sense gets the named error, changes nothing, and harms nobody.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -21,6 +23,11 @@ const REQUESTS: &[Row] = &[
     (ACQUIRE, "[1]", "bad_request"),
     (ACQUIRE, "hello", "bad_request"),
     (ACQUIRE, "   ", "bad_request"),
+    (ACQUIRE, "\u{0}", "bad_request"),
+    (ACQUIRE, "null", "bad_request"),
+    (ACQUIRE, r#"{"ttl_ms":NaN}"#, "bad_request"),
+    (ACQUIRE, r#"{"ttl_ms":1e400}"#, "bad_request"),
+    (ACQUIRE, r#"{"ttl_ms":null,"wait_ms":[]}"#, "bad_request"),
     // Types.
     (ACQUIRE, r#"{"ttl_ms":1.0}"#, "bad_request"),
     (ACQUIRE, r#"{"ttl_ms":1500.5}"#, "bad_request"),
@@ -54,6 +61,9 @@ const REQUESTS: &[Row] = &[
     // Versions, verbs, names.
     (ACQUIRE, r#"{"v":2}"#, "unsupported_version"),
     (ACQUIRE, r#"{"v":0}"#, "unsupported_version"),
+    (ACQUIRE, r#"{"v":255}"#, "unsupported_version"),
+    (ACQUIRE, r#"{"v":-1}"#, "unsupported_version"),
+    (ACQUIRE, r#"{"v":"1"}"#, "bad_request"),
     ("steal.eve.target", "{}", "bad_request"),
     ("acquire.eve", "{}", "bad_request"),
     ("release.eve", r#"{"id":"a"}"#, "bad_request"),
@@ -63,6 +73,19 @@ const REQUESTS: &[Row] = &[
     ("acquire.eve.a%2Fb", "{}", "invalid_name"),
     ("acquire.ev@e.target", "{}", "invalid_name"),
     ("acquire-1.eve.target", "{}", "wrong_shard"),
+    ("acquire-65536.eve.target", "{}", "bad_request"),
+    // Names that could be taken for something else: they never reach a subscription, a filter or a key.
+    ("acquire.eve.*", "{}", "invalid_name"),
+    ("acquire.eve.>", "{}", "invalid_name"),
+    ("acquire.eve.a.>.b", "{}", "invalid_name"),
+    ("acquire.*.target", "{}", "invalid_name"),
+    ("acquire.eve.$KV.natslock_default_0.epoch", "{}", "invalid_name"),
+    ("acquire.eve.$JS.API.INFO", "{}", "invalid_name"),
+    ("acquire.eve.a\u{0}b", "{}", "invalid_name"),
+    ("acquire.eve.a=0a", "{}", "invalid_name"),
+    ("acquire.eve.a=FF", "{}", "invalid_name"),
+    ("acquire.eve.订单", "{}", "invalid_name"),
+    ("acquire.eve.a\\b", "{}", "invalid_name"),
     // Other verbs.
     ("renew.eve.target", "{}", "bad_request"),
     ("renew.eve", "{}", "bad_request"),
@@ -75,6 +98,8 @@ const REQUESTS: &[Row] = &[
     ("list.eve", r#"{"limit":1001}"#, "bad_request"),
     ("list.eve", r#"{"after":"a..b"}"#, "invalid_name"),
     // Another's, an unknown and a finished id.
+    ("renew.eve.target", r#"{"id":"alices","token":1}"#, "not_holder"),
+    ("release.eve.target", r#"{"id":"zero","token":0}"#, "not_holder"),
     ("renew.eve.target", r#"{"id":"alices"}"#, "not_holder"),
     ("release.eve.target", r#"{"id":"alices"}"#, "not_holder"),
     ("renew.eve.target", r#"{"id":"nobodys"}"#, "not_holder"),
@@ -83,7 +108,8 @@ const REQUESTS: &[Row] = &[
 ];
 
 async fn code(wire: &mut Wire, subject: &str, body: impl Into<Bytes>) -> Value {
-    let answer = wire.request(&format!("natslock.default.{subject}"), body).await;
+    // As a hostile client sends it: the library would not send some of these subjects at all.
+    let answer = wire.request_unchecked(&format!("natslock.default.{subject}"), body).await;
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(answer["status"], "error", "{subject}: {answer}");
     assert!(answer["message"].as_str().is_some_and(|message| message.len() > 10), "{answer}");
@@ -94,8 +120,9 @@ async fn code(wire: &mut Wire, subject: &str, body: impl Into<Bytes>) -> Value {
 async fn held(service: &Service) -> Value {
     let alice = service.client("alice").await;
     let mut wire = service.wire().await;
-    wire.json("natslock.default.acquire.alice.target", r#"{"id":"alices"}"#).await;
-    wire.json("natslock.default.acquire.alice.counted", r#"{"permits":2,"capacity":5}"#).await;
+    wire.json("natslock.default.acquire.alice.target", r#"{"id":"alices","ttl_ms":3600000}"#).await;
+    let counted = r#"{"permits":2,"capacity":5,"ttl_ms":3600000}"#;
+    wire.json("natslock.default.acquire.alice.counted", counted).await;
     drop(alice);
     seen(&mut wire).await
 }
@@ -117,10 +144,142 @@ async fn every_row_gets_its_code_and_changes_nothing() {
     let service = Service::start().await;
     let before = held(&service).await;
     let mut wire = service.wire().await;
+    let load = Load::start(&service).await;
+    let mut refused = BTreeMap::new();
     for (subject, body, expected) in REQUESTS {
         assert_eq!(code(&mut wire, subject, *body).await, *expected, "{subject} {body}");
+        *refused.entry((*expected).to_owned()).or_insert(0_u64) += 1;
     }
+    load.end().await;
     assert_eq!(seen(&mut wire).await, before);
+    // Each was counted, and nobody else was refused anything.
+    let stats = wire.json("natslock.default.stats.observer", "").await;
+    let counted: BTreeMap<String, u64> = serde_json::from_value(stats["total"]["refusals"].clone()).unwrap();
+    assert_eq!(counted, refused);
+}
+
+/// Others, who work meanwhile and must not notice anything.
+struct Load {
+    stop: Vec<tokio::sync::oneshot::Sender<()>>,
+    work: Vec<tokio::task::JoinHandle<usize>>,
+}
+
+impl Load {
+    async fn start(service: &Service) -> Self {
+        let mut load = Self { stop: Vec::new(), work: Vec::new() };
+        for number in 0..4 {
+            let client = service.client(&format!("worker-{number}")).await;
+            let (stop, mut stopped) = tokio::sync::oneshot::channel();
+            load.stop.push(stop);
+            load.work.push(tokio::spawn(async move {
+                let name = lock(&format!("work.{}", number % 2));
+                let mut count = 0;
+                while stopped.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
+                    // Two share each lock, so they wait for each other too.
+                    let lease = acquire(&client, &name, &options(10_000, 10_000)).await;
+                    crate::support::service::release(&client, &lease).await;
+                    count += 1;
+                }
+                count
+            }));
+        }
+        load
+    }
+
+    /// Nobody panicked, was refused or waited in vain, and the locks are free again.
+    async fn end(self) {
+        drop(self.stop);
+        for work in self.work {
+            let count = work.await.unwrap();
+            assert!(count > 5, "{count} times in all that time");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_beginning_of_a_good_body_and_every_byte_is_refused_or_answered() {
+    let service = Service::start().await;
+    let before = held(&service).await;
+    let mut wire = service.wire().await;
+    let load = Load::start(&service).await;
+    let json = br#"{"id":"e","ttl_ms":30000,"wait_ms":0,"note":"n","x":{"y":[1]}}"#.to_vec();
+    let tree: Value = serde_json::from_slice(&json).unwrap();
+    let packed = rmp_serde::to_vec_named(&tree).unwrap();
+    for whole in [json, packed] {
+        for end in 1..whole.len() {
+            let answer = wire.request("natslock.default.check.eve.target", whole[..end].to_vec()).await;
+            assert!(holds(&answer, b"bad_request"), "{end} bytes of {whole:?}: {answer:?}");
+        }
+        let answer = wire.request("natslock.default.check.eve.target", whole).await;
+        assert!(holds(&answer, b"alice"), "unknown fields are ignored: {answer:?}");
+    }
+    for byte in 0..=u8::MAX {
+        let answer = wire.request("natslock.default.check.eve.target", vec![byte]).await;
+        // One byte is an empty map, or nothing that makes sense.
+        let expected: &[u8] = if byte == 0x80 { b"alice" } else { b"bad_request" };
+        assert!(holds(&answer, expected), "{byte:#x}: {answer:?}");
+    }
+    load.end().await;
+    assert_eq!(seen(&mut wire).await, before);
+}
+
+fn holds(answer: &[u8], part: &[u8]) -> bool {
+    answer.windows(part.len()).any(|window| window == part)
+}
+
+#[tokio::test]
+async fn names_that_look_alike_are_different_locks_and_reserved_words_are_names() {
+    let service = Service::start().await;
+    let mut wire = service.wire().await;
+    let names =
+        ["a/b", "a.b", "a=25" /* a% */, "A/b", "epoch", "lease", "journal", "_epoch", "=24KV.a", "0"];
+    let mut tokens = std::collections::BTreeSet::new();
+    for name in names {
+        let granted = wire.json(&format!("natslock.default.acquire.eve.{name}"), "{}").await;
+        assert_eq!(granted["status"], "granted", "{name}");
+        tokens.insert(granted["token"].as_u64().unwrap());
+    }
+    assert_eq!(tokens.len(), names.len());
+    let list = wire.json("natslock.default.list.eve", "").await;
+    assert_eq!(list["locks"].as_array().unwrap().len(), names.len());
+    // The coordinator's own keys are untouched: it leads on.
+    assert_eq!(wire.json("natslock.default.info.eve", "").await["status"], "info");
+}
+
+#[tokio::test]
+async fn an_owner_is_who_stands_in_the_subject_and_nobody_else() {
+    let service = Service::start().await;
+    let mut wire = service.wire().await;
+    let body = r#"{"owner":"alice","principal":"alice","id":"x","session":"alices"}"#;
+    assert_eq!(wire.json("natslock.default.acquire.eve.claimed", body).await["status"], "granted");
+    let view = wire.json("natslock.default.check.eve.claimed", "").await;
+    assert_eq!(view["holders"][0]["owner"], "eve");
+    assert_eq!(
+        wire.json("natslock.default.release.alice.claimed", r#"{"id":"x"}"#).await["code"],
+        "not_holder"
+    );
+}
+
+/// Renewals are the leader's own business, however many there are: they never become writes.
+#[tokio::test]
+async fn a_storm_of_renewals_and_of_cancelled_waits_leaves_nothing_behind() {
+    let service = Service::start().await;
+    let mut wire = service.wire().await;
+    wire.json("natslock.default.acquire.eve.storm", r#"{"id":"x"}"#).await;
+    let mut records = wire.subscribe("$KV.natslock_default_0.lock.>").await;
+    for number in 0..200 {
+        assert_eq!(wire.json("natslock.default.renew.eve.storm", r#"{"id":"x"}"#).await["status"], "renewed");
+        let body = json!({"id": format!("w{number}"), "wait_ms": 60_000, "progress": true}).to_string();
+        assert_eq!(wire.json("natslock.default.acquire.eve.storm", &body).await["position"], 1, "no growth");
+        let body = json!({"id": format!("w{number}")}).to_string();
+        // Two answers: to the wait that is over, and to the release.
+        wire.send_from("natslock.default.release.eve.storm", body).await;
+        while serde_json::from_slice::<Value>(&wire.next().await).unwrap()["status"] != "released" {}
+    }
+    wire.json("natslock.default.release.eve.storm", r#"{"id":"x"}"#).await;
+    let record = futures_util::StreamExt::next(&mut records).await.unwrap();
+    let record = natslock::wire::record::decode_lock(&record.payload).unwrap();
+    assert!(record.is_free(), "the first write since is that of the release");
 }
 
 #[tokio::test]

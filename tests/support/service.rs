@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use natslock::client::{AcquireOptions, Client, ClientOptions, Lease};
 use natslock::clock::{SystemClock, within};
 use natslock::nats::{ConnectOptions, NatsTransport, connect};
@@ -13,6 +13,9 @@ use natslock::transport::{Message, Transport as _};
 use natslock::types::{LockName, OwnerName};
 
 use super::{NatsServer, PATIENCE};
+
+/// When nothing has come for so long, nothing is on its way.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// A server, and a coordinator that leads.
 pub(crate) struct Service {
@@ -78,6 +81,23 @@ pub(crate) async fn release(client: &Client, lease: &Lease) {
     client.caller().release(&lease.name, lease.to_ref(), Duration::ZERO).await.unwrap();
 }
 
+/// All that was heard up to the message on `end`. It was sent last, but several subscriptions are one stream in no
+/// order: what has arrived besides was sent before.
+pub(crate) async fn heard_until(heard: &mut BoxStream<'static, Message>, end: &str) -> Vec<Message> {
+    let mut messages = Vec::new();
+    loop {
+        let message = within(&SystemClock, PATIENCE, heard.next()).await.expect("in time").expect("it lives");
+        if message.subject == end {
+            break;
+        }
+        messages.push(message);
+    }
+    while let Some(Some(message)) = heard.next().now_or_never() {
+        messages.push(message);
+    }
+    messages
+}
+
 /// A plain NATS client: subjects and bytes.
 pub(crate) struct Wire {
     transport: NatsTransport,
@@ -105,6 +125,43 @@ impl Wire {
 
     pub(crate) async fn send(&self, subject: &str, reply: Option<String>, body: impl Into<Bytes>) {
         self.transport.publish(subject.to_owned(), reply, body.into()).await.unwrap();
+    }
+
+    /// Hears several subjects as one. (Not `>`: what confirms a subscription is that nobody hears a message.)
+    pub(crate) async fn subscribe_all(&self, subjects: &[&str]) -> BoxStream<'static, Message> {
+        let mut heard = Vec::new();
+        for subject in subjects {
+            heard.push(self.subscribe(subject).await);
+        }
+        futures_util::stream::select_all(heard).boxed()
+    }
+
+    /// The same without the checks of the transport: with whatever a hostile client may send.
+    pub(crate) async fn send_unchecked(&self, subject: &str, reply: &str, body: impl Into<Bytes>) {
+        let client = self.transport.connection().client();
+        client.publish_with_reply(subject.to_owned(), reply.to_owned(), body.into()).await.unwrap();
+    }
+
+    /// A request to whatever subject a hostile client may use.
+    pub(crate) async fn request_unchecked(&mut self, subject: &str, body: impl Into<Bytes>) -> Bytes {
+        let inbox = self.inbox.clone();
+        self.send_unchecked(subject, &inbox, body).await;
+        self.next().await
+    }
+
+    /// A request whose answer is looked at later.
+    pub(crate) async fn send_from(&mut self, subject: &str, body: impl Into<Bytes>) {
+        let (transport, inbox) = (self.transport.clone(), self.inbox.clone());
+        transport.publish(subject.to_owned(), Some(inbox), body.into()).await.unwrap();
+    }
+
+    /// All answers until nothing comes for a moment.
+    pub(crate) async fn received(&mut self) -> Vec<serde_json::Value> {
+        let mut answers = Vec::new();
+        while let Some(Some(message)) = within(&SystemClock, QUIET, self.answers.next()).await {
+            answers.extend(serde_json::from_slice::<serde_json::Value>(&message.payload));
+        }
+        answers
     }
 
     /// The next answer to any request.

@@ -1,5 +1,6 @@
 //! `natslock admin`
 
+use super::permissions::{self, Permissions};
 use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::output::{BOLD, GREEN};
@@ -12,6 +13,7 @@ use crate::wire::subject::Verb;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Admin {
     Release(Release),
+    Permissions(Permissions),
 }
 
 /// Take a lock from its holders, who may not notice: only its tokens tell them from their successors
@@ -26,7 +28,13 @@ pub(crate) struct Release {
 }
 
 pub(in crate::cli) async fn run(admin: Admin, context: &Context) -> Result<(), CommandError> {
-    let Admin::Release(Release { name, reason }) = admin;
+    match admin {
+        Admin::Release(taken) => release(taken, context).await,
+        Admin::Permissions(asked) => permissions::run(asked, context),
+    }
+}
+
+async fn release(Release { name, reason }: Release, context: &Context) -> Result<(), CommandError> {
     let session = context.open("admin release").await?;
     let released = session.caller().admin_release(&name, reason);
     let Some(answered) = session.answer(Verb::AdminRelease, released).await? else { return Ok(()) };

@@ -7,6 +7,7 @@ pub(super) mod check;
 pub(super) mod dev;
 pub(super) mod info;
 pub(super) mod list;
+pub(super) mod permissions;
 pub(super) mod release;
 pub(super) mod renew;
 pub(super) mod run;

@@ -1,14 +1,19 @@
 //! `natslock serve`
 
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
 
 use crate::cli::error::{CommandError, Kind};
 use crate::cli::logging::LogFormat;
-use crate::cli::session::{explain_connect, explain_transport};
+use crate::cli::session::{explain_connect, explain_transport, named_credentials};
 use crate::cli::signals::Signals;
 use crate::cli::{Context, duration};
 use crate::connect::ServeError;
-use crate::nats::{ConnectError, ConnectOptions};
+use crate::engine::Limits;
+use crate::nats::{ConnectError, ConnectOptions, Credentials};
 use crate::service::{Config, Coordinator, StartError, Status};
 use crate::store::StoreError;
 
@@ -46,6 +51,26 @@ pub(crate) struct Serve {
         value_parser = shards
     )]
     shards: u16,
+    /// Let each owner send at most so many requests a second [default: as many as it likes]
+    #[arg(long, env = "NATSLOCK_OWNER_RATE", hide_env_values = true, value_name = "N")]
+    owner_rate: Option<NonZeroU32>,
+    /// Let each owner have at most so many leases and waiting requests at a time
+    #[arg(
+        long,
+        env = "NATSLOCK_OWNER_LEASES",
+        hide_env_values = true,
+        value_name = "N",
+        default_value_t = Limits::default().leases_per_owner_max
+    )]
+    owner_leases: usize,
+    /// Answer each owner only in inboxes of its own: those that begin with the inbox prefix and the owner
+    #[arg(
+        long,
+        env = "NATSLOCK_INBOX_PREFIX_PER_OWNER",
+        hide_env_values = true,
+        value_parser = FalseyValueParser::new()
+    )]
+    inbox_prefix_per_owner: bool,
     /// Write the log so
     #[arg(
         long,
@@ -55,6 +80,59 @@ pub(crate) struct Serve {
         default_value = "text"
     )]
     pub(in crate::cli) log_format: LogFormat,
+    #[command(flatten)]
+    store: StoreAccess,
+}
+
+/// How to be let in to the store, where that is another user.
+#[derive(Debug, clap::Args)]
+#[command(
+    next_help_heading = "Access to the store in the name of another user, so that no answer can write there"
+)]
+struct StoreAccess {
+    /// Present this credentials file for the store
+    #[arg(
+        long,
+        env = "NATSLOCK_STORE_CREDS",
+        hide_env_values = true,
+        value_name = "FILE",
+        conflicts_with_all = ["store_nkey", "store_user"]
+    )]
+    store_creds: Option<PathBuf>,
+    /// Sign with this nkey for the store: a file with its seed, or the seed itself
+    #[arg(
+        long,
+        env = "NATSLOCK_STORE_NKEY",
+        hide_env_values = true,
+        value_name = "FILE",
+        conflicts_with = "store_user"
+    )]
+    store_nkey: Option<String>,
+    /// Log in as this user for the store
+    #[arg(
+        long,
+        env = "NATSLOCK_STORE_USER",
+        hide_env_values = true,
+        value_name = "NAME",
+        requires = "store_password"
+    )]
+    store_user: Option<String>,
+    /// Log in with this password for the store
+    #[arg(
+        long,
+        env = "NATSLOCK_STORE_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD",
+        requires = "store_user"
+    )]
+    store_password: Option<String>,
+}
+
+impl StoreAccess {
+    fn credentials(&self) -> Result<Option<Credentials>, CommandError> {
+        let user = self.store_user.as_deref().zip(self.store_password.as_deref());
+        named_credentials(self.store_creds.as_deref(), self.store_nkey.as_deref(), user)
+    }
 }
 
 fn shards(typed: &str) -> Result<u16, String> {
@@ -67,7 +145,14 @@ fn shards(typed: &str) -> Result<u16, String> {
 pub(in crate::cli) async fn run(serve: Serve, context: &Context) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let options = context.connect_options("serve").map_err(lasting)?;
-    let options = ConnectOptions { keep_trying: true, ..options };
+    // The inboxes of a coordinator are its own; the option is about those that it answers to.
+    let options = ConnectOptions { keep_trying: true, inbox_prefix: None, ..options };
+    let store = serve.store.credentials().map_err(lasting)?;
+    let store = store.map(|credentials| ConnectOptions {
+        credentials,
+        name: Some("natslock serve (store)".into()),
+        ..options.clone()
+    });
     tracing::info!(
         namespace = context.global.namespace.as_str(),
         replicas = serve.replicas,
@@ -76,11 +161,18 @@ pub(in crate::cli) async fn run(serve: Serve, context: &Context) -> Result<(), C
         "natslock {} begins",
         env!("CARGO_PKG_VERSION"),
     );
-    let config = config(context)?.leader_lease(serve.leader_lease);
+    let limits = Limits { leases_per_owner_max: serve.owner_leases, ..Limits::default() };
+    let config = config(context)?
+        .leader_lease(serve.leader_lease)
+        .owner_rate(serve.owner_rate)
+        .reply_per_owner(serve.inbox_prefix_per_owner)
+        .limits(limits);
     // One of the possible values, all of which are numbers.
     let replicas = serve.replicas.parse().unwrap_or(1);
     let mut coordinator = tokio::select! {
-        started = Coordinator::connect(&options, config, replicas) => started.map_err(explain)?,
+        started = Coordinator::connect_apart(&options, store.as_ref(), config, replicas) => {
+            started.map_err(explain)?
+        }
         signal = signals.next() => {
             tracing::info!(signal, "ending before anything began");
             return Ok(());

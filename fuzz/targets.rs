@@ -1,0 +1,141 @@
+//! What is done to every decoder with any bytes: it must not panic, and what it takes must survive its own
+//! encoding. The fuzzing programs of this folder and the tests (`tests/corpora.rs`) run the same functions.
+
+use natslock::types::{Key, LockName, Namespace, OwnerName, ShardId};
+use natslock::wire::event::{self, Heard};
+use natslock::wire::heartbeat::Heartbeat;
+use natslock::wire::inbox::{ReplyPrefix, reply_allowed};
+use natslock::wire::record::{EpochRecord, JournalRecord, LeaseRecord, decode_lock, encode_lock};
+use natslock::wire::request::{self, Asked};
+use natslock::wire::subject::{EventSubject, SubjectSpace};
+use natslock::wire::{Format, reply};
+
+/// One of them.
+pub(crate) type Target = fn(&[u8]);
+
+/// All of them, by the names of their corpora.
+pub(crate) const ALL: [(&str, Target); 7] = [
+    ("request", request),
+    ("reply", reply),
+    ("event", event),
+    ("record", record),
+    ("heartbeat", heartbeat),
+    ("subject", subject),
+    ("name", name),
+];
+
+/// A subject behind the namespace, a line feed, a body.
+pub(crate) fn request(input: &[u8]) {
+    let at = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let (subject, body) = (&input[..at], input.get(at + 1..).unwrap_or_default());
+    let subject = format!("natslock.default.{}", String::from_utf8_lossy(subject));
+    let Ok(decoded) = request::decode(&space(), &subject, body) else { return };
+    assert!(body.len() <= natslock::wire::BODY_BYTES_MAX);
+    if let Asked::Engine(ask) = decoded.asked {
+        for format in [Format::Json, Format::MessagePack] {
+            let again = request::decode(&space(), &subject, &request::encode(format, &ask)).unwrap();
+            let Asked::Engine(again) = again.asked else { panic!("another request") };
+            assert_eq!(format!("{again:?}"), format!("{ask:?}"));
+        }
+    }
+}
+
+/// A body.
+pub(crate) fn reply(input: &[u8]) {
+    let decoded = reply::decode(input);
+    // Whoever logs it must not fail either.
+    let _ = format!("{decoded:?}");
+}
+
+/// A body.
+pub(crate) fn event(input: &[u8]) {
+    match event::decode(input) {
+        Ok(Heard::Lock { event, epoch }) => {
+            let again = event::decode(&event::encode(epoch, &event)).unwrap();
+            assert_eq!(format!("{again:?}"), format!("{:?}", Heard::Lock { event, epoch }));
+        }
+        Ok(Heard::Leader { leader, at }) => {
+            let again = event::decode(&event::encode_leader(&leader, at)).unwrap();
+            assert_eq!(format!("{again:?}"), format!("{:?}", Heard::Leader { leader, at }));
+        }
+        Ok(_) | Err(_) => {}
+    }
+}
+
+/// The stored bytes of any record.
+pub(crate) fn record(input: &[u8]) {
+    if let Ok(lock) = decode_lock(input) {
+        assert_eq!(decode_lock(&encode_lock(&lock)).unwrap(), lock);
+    }
+    if let Ok(epoch) = EpochRecord::decode(input) {
+        assert_eq!(EpochRecord::decode(&epoch.encode()).unwrap(), epoch);
+    }
+    if let Ok(lease) = LeaseRecord::decode(input) {
+        assert_eq!(LeaseRecord::decode(&lease.encode()).unwrap(), lease);
+    }
+    if let Ok(journal) = JournalRecord::decode(input) {
+        assert_eq!(JournalRecord::decode(&journal.encode()).unwrap(), journal);
+    }
+}
+
+/// A body.
+pub(crate) fn heartbeat(input: &[u8]) {
+    if let Ok(heartbeat) = Heartbeat::decode(input) {
+        assert_eq!(Heartbeat::decode(&heartbeat.encode()).unwrap(), heartbeat);
+    }
+}
+
+/// A subject, of anything.
+pub(crate) fn subject(input: &[u8]) {
+    let subject = String::from_utf8_lossy(input);
+    match space().parse_event(&subject) {
+        Some(EventSubject::Lock(kind, name)) => assert_eq!(space().event(kind, &name), subject),
+        Some(EventSubject::Leader(shard)) => assert_eq!(space().leader_event(shard), subject),
+        None => {}
+    }
+    if let Some(shard) = space().parse_heartbeat(&subject) {
+        assert_eq!(space().heartbeat(shard), subject);
+    }
+    let bucket = space().bucket(ShardId(0));
+    if let Ok(key) = bucket.key(&subject) {
+        assert_eq!(bucket.subject(&key), subject);
+        assert!(!matches!(key, Key::Lock(_)) || subject.starts_with("$KV.natslock_default_0.lock."));
+    }
+    let default = ReplyPrefix::default();
+    assert!(!reply_allowed(&default, &subject) || harmless(&subject, default.as_str()));
+    if let Ok(prefix) = subject.parse::<ReplyPrefix>() {
+        assert!(prefix.as_str().ends_with('.') && harmless(&format!("{}x", prefix.as_str()), ""));
+    }
+}
+
+/// Any name in plain text, and the same taken for an encoded one.
+pub(crate) fn name(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok(name) = LockName::encode(&text) {
+        assert_eq!(name.to_string(), text);
+        assert_eq!(LockName::from_encoded(name.as_str()).unwrap(), name);
+        assert!(harmless(name.as_str(), ""));
+    }
+    if let Ok(name) = LockName::from_encoded(&text) {
+        assert_eq!(LockName::encode(&name.to_string()).unwrap(), name, "not injective");
+    }
+    if let Ok(owner) = OwnerName::encode(&text) {
+        assert_eq!(OwnerName::from_encoded(owner.as_str()).unwrap(), owner);
+        assert!(harmless(owner.as_str(), "") && !owner.as_str().contains('.'));
+    }
+    if let Ok(namespace) = text.parse::<Namespace>() {
+        assert_eq!(namespace.as_str(), text);
+    }
+}
+
+fn space() -> SubjectSpace {
+    SubjectSpace::new(Namespace::default())
+}
+
+/// One subject below `prefix`, outside of what servers and coordinators obey.
+fn harmless(subject: &str, prefix: &str) -> bool {
+    subject.starts_with(prefix)
+        && !subject.starts_with('$')
+        && !subject.contains(['*', '>', ' ', '\t', '\r', '\n', '\0'])
+        && subject.split('.').all(|token| !token.is_empty())
+}

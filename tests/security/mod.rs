@@ -1,0 +1,13 @@
+//! Nobody gets in where they do not belong: what each role may do, and what a hostile one achieves.
+
+mod bystander;
+mod fairness;
+mod hostile;
+mod replies;
+mod roles;
+mod secrets;
+mod site;
+mod startup;
+mod tls;
+
+use site::Site;

@@ -1,0 +1,137 @@
+//! A server with the configuration of `nats/`, and users that the command line has made.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use natslock::client::{Client, ClientOptions};
+use natslock::clock::{SystemClock, within};
+use natslock::nats::{ConnectOptions, Credentials, Tls};
+use natslock::service::{Config, Coordinator};
+use natslock::types::OwnerName;
+
+use crate::support::{Folder, NatsServer, PATIENCE};
+
+/// The users: a name, which is the owner too, and what `admin permissions` is told beside it.
+const USERS: &[(&str, &[&str])] = &[
+    ("alice", &["--role", "client", "--names", "orders", "--names", "orders.>"]),
+    ("bob", &["--role", "client", "--names", "orders.>", "--names", "payroll.*", "--may-list"]),
+    ("eve", &["--role", "client", "--names", "orders.>"]),
+    ("observer", &["--role", "observer"]),
+    ("operator", &["--role", "operator"]),
+    ("coordinator", &["--role", "coordinator"]),
+    ("front", &["--role", "coordinator-front"]),
+    ("store", &["--role", "coordinator-store"]),
+];
+
+/// Who may do everything, so that a test can see what arrives where.
+const AUDITOR: &str = "{ user: auditor, password: x, permissions: { publish: \">\", subscribe: \">\" } }\n";
+
+/// The server goes with its value, and so does the folder with the keys.
+pub(super) struct Site {
+    pub(super) server: NatsServer,
+    folder: Folder,
+}
+
+impl Site {
+    /// A server with this file of `nats/`.
+    pub(super) async fn start(file: &str) -> Self {
+        let folder = Folder::new();
+        let certs = folder.0.join("certs");
+        make_certs(&certs);
+        for conf in ["single.conf", "secure.conf", "mutual-tls.conf"] {
+            let text = std::fs::read_to_string(repository(&format!("nats/{conf}"))).unwrap();
+            // The server is started elsewhere.
+            let text = text.replace("\"certs/", &format!("\"{}/", certs.display()));
+            // And the machine may be busy with other tests.
+            let text = text.replace("timeout: 3", "timeout: 30");
+            std::fs::write(folder.0.join(conf), text).unwrap();
+        }
+        let users: String = USERS.iter().map(|(name, words)| user(&folder.0, name, words)).collect();
+        std::fs::write(folder.0.join("users.conf"), format!("users: [\n{users}{AUDITOR}]\n")).unwrap();
+        // Ports and the store are this test's own; what stands later counts. A path to a file that is included is
+        // taken from the folder of the file that includes it, which is beside this one.
+        let beside = Path::new("..").join(folder.0.file_name().unwrap()).join(file);
+        let store = folder.0.join("jetstream");
+        let config = format!(
+            "include {beside:?}\nlisten: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\n\
+             jetstream {{ store_dir: {store:?} }}\n"
+        );
+        Self { server: NatsServer::start_bare(&config).await, folder }
+    }
+
+    /// How this user connects: over TLS, with the key that was made for it.
+    pub(super) fn options(&self, user: &str) -> ConnectOptions {
+        let seed = std::fs::read_to_string(self.seed(user)).unwrap();
+        let (certificate, key) = (self.certificate("client.pem"), self.certificate("client.key"));
+        ConnectOptions {
+            urls: vec![self.server.url().replace("nats://", "tls://")],
+            credentials: Credentials::NkeySeed(seed.trim().into()),
+            tls: Tls {
+                authority: Some(self.certificate("ca.pem")),
+                identity: Some((certificate, key)),
+                required: true,
+            },
+            inbox_prefix: Some(format!("_INBOX.{user}")),
+            keep_trying: true,
+            ..ConnectOptions::default()
+        }
+    }
+
+    /// How somebody connects who may hear everything.
+    pub(super) fn auditor(&self) -> ConnectOptions {
+        let credentials = Credentials::User { name: "auditor".into(), password: "x".into() };
+        ConnectOptions { credentials, inbox_prefix: None, ..self.options("alice") }
+    }
+
+    /// How a coordinator connects: its inboxes are its own.
+    pub(super) fn coordinator_options(&self, user: &str) -> ConnectOptions {
+        ConnectOptions { inbox_prefix: None, ..self.options(user) }
+    }
+
+    /// A coordinator that leads, with one user for clients and one for the store.
+    pub(super) async fn serve(&self, config: Config) -> Coordinator {
+        let (front, store) = (self.coordinator_options("front"), self.coordinator_options("store"));
+        leading(Coordinator::connect_apart(&front, Some(&store), config, 1).await.unwrap()).await
+    }
+
+    pub(super) async fn client(&self, user: &str) -> Client {
+        let owner = OwnerName::encode(user).unwrap();
+        let options = ClientOptions::new(owner).patience(PATIENCE);
+        Client::connect_with(&self.options(user), options).await.unwrap()
+    }
+
+    pub(super) fn seed(&self, user: &str) -> PathBuf {
+        self.folder.0.join(format!("{user}.nk"))
+    }
+
+    pub(super) fn certificate(&self, file: &str) -> PathBuf {
+        self.folder.0.join("certs").join(file)
+    }
+}
+
+/// Waits until it leads.
+pub(super) async fn leading(mut coordinator: Coordinator) -> Coordinator {
+    let ready = within(&SystemClock, PATIENCE, coordinator.ready()).await;
+    assert_eq!(ready, Some(true), "the coordinator leads");
+    coordinator
+}
+
+/// Certificates of an authority of their own.
+pub(super) fn make_certs(folder: &Path) {
+    let made = Command::new(repository("nats/make-certs")).arg(folder).output().expect("the script starts");
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "certificates need openssl (on Debian: apt install openssl): {said}");
+}
+
+/// The block of one user, with a new key.
+fn user(folder: &Path, name: &str, words: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_natslock"));
+    command.env_clear().args(["admin", "permissions", "--owner", name]).args(words);
+    let printed = command.arg("--make-nkey").arg(folder.join(format!("{name}.nk"))).output().unwrap();
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    String::from_utf8(printed.stdout).unwrap()
+}
+
+fn repository(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
