@@ -34,6 +34,7 @@ impl Schedule {
             attempts_from: 0,
             act_until: Timestamp::from_millis(u64::from(u32::MAX)),
             overlap_until: Timestamp::from_millis(0),
+            embargo_until: Timestamp::from_millis(0),
         };
         let mut measures = Measures::new(WallTime(7));
         measures.took_over();

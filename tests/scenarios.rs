@@ -47,6 +47,7 @@
 //!
 //! ```text
 //! term act=12s overlap=0s      first of all: until when the leader may act; until when a predecessor may have
+//!      embargo=0s              conferred time; until when a recovered shard grants and renews nothing
 //! limits waiters=N holders=N owner=N parked=N        first of all, too
 //! lease                        the `lease` record is written now: 12 s x 0.99 more to act, and a confirmation
 //! wait 10s                     undelivered id=ID      quarantine WORD       shutdown
@@ -141,6 +142,7 @@ struct Stage {
     limits: Limits,
     act: Duration,
     overlap: Duration,
+    embargo: Duration,
 }
 
 /// The words of a command: `key=value` pairs and others.
@@ -209,17 +211,23 @@ impl Stage {
             limits: Limits::default(),
             act: Duration::from_secs(1_000_000),
             overlap: Duration::ZERO,
+            embargo: Duration::ZERO,
         }
     }
 
     fn world(&mut self) -> &mut World {
-        let Self { world, limits, act, overlap } = self;
+        let Self { world, limits, act, overlap, embargo } = self;
         world.get_or_insert_with(|| {
             let mut world = World::new();
             let epoch = Epoch::new(world.bucket.take_over());
-            let (act_until, overlap_until) = (world.now + *act, world.now + *overlap);
-            let term =
-                Term { epoch, coordinator: CoordinatorId(1), attempts_from: 0, act_until, overlap_until };
+            let term = Term {
+                epoch,
+                coordinator: CoordinatorId(1),
+                attempts_from: 0,
+                act_until: world.now + *act,
+                overlap_until: world.now + *overlap,
+                embargo_until: world.now + *embargo,
+            };
             world.lead(term, limits.clone());
             world.deliver_all(0);
             world
@@ -232,6 +240,7 @@ impl Stage {
             "term" => {
                 self.act = words.span("act")?.unwrap_or(self.act);
                 self.overlap = words.span("overlap")?.unwrap_or(self.overlap);
+                self.embargo = words.span("embargo")?.unwrap_or(self.embargo);
             }
             "limits" => {
                 let limits = &mut self.limits;

@@ -25,6 +25,10 @@ pub(super) enum Kind {
     Refused(Option<Code>, String),
     /// The command line makes no sense.
     Usage,
+    /// There is nothing wrong.
+    NothingToRecover,
+    /// The operator did not say yes.
+    Unconfirmed,
     /// No NATS server.
     NoServer,
     /// No coordinator.
@@ -65,7 +69,7 @@ struct Body<'a> {
 impl Kind {
     fn exit(&self) -> Exit {
         match self {
-            Self::Held | Self::Interrupted => Exit::Refused,
+            Self::Held | Self::Interrupted | Self::NothingToRecover | Self::Unconfirmed => Exit::Refused,
             Self::Refused(code, _) => code.map_or(Exit::Internal, exit_of),
             Self::Usage => Exit::Usage,
             Self::NoServer | Self::NoCoordinator | Self::NoAnswer | Self::Forbidden | Self::Unfit => {
@@ -82,6 +86,8 @@ impl Kind {
             Self::Interrupted => "interrupted",
             Self::Refused(_, word) => word,
             Self::Usage => "usage",
+            Self::NothingToRecover => "nothing_to_recover",
+            Self::Unconfirmed => "not_confirmed",
             Self::NoServer => "no_server",
             Self::NoCoordinator => "no_coordinator",
             Self::NoAnswer => "no_answer",
@@ -171,7 +177,9 @@ impl CommandError {
     pub(super) fn write_to(&self, out: &mut impl io::Write) -> io::Result<()> {
         match &self.0.kind {
             // Being refused is an answer, not an error.
-            Kind::Held | Kind::Interrupted => writeln!(out, "{}", self.0.message)?,
+            Kind::Held | Kind::Interrupted | Kind::NothingToRecover | Kind::Unconfirmed => {
+                writeln!(out, "{}", self.0.message)?
+            }
             Kind::Refused(_, word) => writeln!(out, "{RED}error[{word}]:{RED:#} {}", self.0.message)?,
             _ => writeln!(out, "{RED}error:{RED:#} {}", self.0.message)?,
         }

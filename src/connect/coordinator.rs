@@ -6,17 +6,14 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::nats::{
     BucketConfig, ConnectError, ConnectOptions, Connection, NatsStore, NatsTransport, connect,
 };
+use crate::service::recovery::first_revision;
 use crate::service::{Config, Coordinator, StartError};
 use crate::store::StoreError;
 use crate::transport::TransportError;
-use crate::types::Revision;
 use crate::wire::subject::SubjectSpace;
 
 /// The pause before JetStream is asked again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// Revisions of a new bucket begin at this many for each millisecond since 1970, so that tokens go on rising
-/// when a bucket is deleted and made again.
-const REVISIONS_PER_MS: u64 = 8;
 
 /// Why a coordinator could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +81,7 @@ impl Coordinator {
         let bucket = BucketConfig {
             bucket: bucket.name().to_owned(),
             replicas,
-            first_sequence: Revision::new(SystemClock::wall().0 * REVISIONS_PER_MS),
+            first_sequence: first_revision(SystemClock::wall()),
         };
         loop {
             let begun: Result<Self, ServeError> = async {

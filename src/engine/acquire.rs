@@ -190,7 +190,7 @@ impl<R: Clone> Lock<R> {
     }
 
     pub(super) fn quarantine_refusal(&self) -> Refusal {
-        let why = self.garbled.as_deref().unwrap_or_default();
+        let why = self.garbled.as_ref().map_or("", |garbled| &garbled.why);
         let message =
             format!("the stored record of this lock cannot be read ({why}); an administrator can release it");
         Refusal::new(Code::Quarantined, message)

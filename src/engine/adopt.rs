@@ -3,7 +3,7 @@
 use super::Engine;
 use super::books::Books;
 use super::holder::{Holder, Tenure};
-use super::lock::Lock;
+use super::lock::{Garbled, Lock};
 use super::message::{EntryContent, LockEntry, LockRecord, LostReason, Now, StoredHolder};
 use crate::types::{IdHash, Revision};
 
@@ -59,7 +59,7 @@ impl<R: Clone> Lock<R> {
     }
 
     fn quarantine(&mut self, why: String, books: &mut Books<R>) {
-        self.garbled = Some(why);
+        self.garbled = Some(Garbled { why, revision: self.stored });
         self.drop_all(books);
         let keys: Vec<_> = self.queue.iter().map(|waiter| waiter.key).collect();
         for key in keys {

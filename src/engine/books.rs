@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::deadlines::{Alarm, Deadlines};
 use super::fact::{Fact, Happening};
 use super::finished::Finished;
-use super::limits::Limits;
+use super::limits::{EMBARGO_PAUSE_MAX, Limits};
 use super::message::{Code, Event, Grant, GrantNumber, LostReason, Now, Output, Refusal, Reply, Ticket};
 use super::term::Term;
 use crate::types::{AttemptId, IdHash, LockName, OwnerName, Revision, Timestamp, WallTime};
@@ -51,6 +51,8 @@ pub(super) struct Books<R> {
     pub(super) holding: usize,
     /// How many places in queues there are.
     pub(super) waiting: usize,
+    /// The longest lease time of all leases of this term.
+    pub(super) longest: Duration,
     attempts: u64,
     grants: u64,
     tickets: u64,
@@ -79,6 +81,7 @@ impl<R> Books<R> {
             about: None,
             holding: 0,
             waiting: 0,
+            longest: Duration::ZERO,
             attempts: term.attempts_from,
             term,
             grants: 0,
@@ -95,8 +98,8 @@ impl<R> Books<R> {
     }
 
     /// True where time may be conferred: the leader is sure of its leadership (S3), and of its store (S11).
-    pub(super) const fn may_confer(&self) -> bool {
-        self.acting && self.quarantine.is_none()
+    pub(super) fn may_confer(&self) -> bool {
+        self.acting && self.quarantine.is_none() && !self.term.is_under_embargo(self.now.boot)
     }
 
     /// Answers, unless the leader is not sure of its leadership.
@@ -117,6 +120,17 @@ impl<R> Books<R> {
 
     pub(super) fn refuse_with(&mut self, to: R, code: Code, message: impl Into<String>) {
         self.refuse(to, Refusal::new(code, message));
+    }
+
+    /// The shard was recovered; who waits has nothing to do but to ask again.
+    pub(super) fn refuse_for_embargo(&mut self, to: R) {
+        let left = self.term.embargo_until.since(self.now.boot);
+        let seconds = left.as_millis().div_ceil(1_000);
+        let message = format!(
+            "the shard was recovered, and leases that its store has lost may still be believed in: nothing is \
+             granted or renewed for another {seconds} s; repeat with the same id"
+        );
+        self.refuse(to, Refusal::new(Code::Unavailable, message).retry_after(left.min(EMBARGO_PAUSE_MAX)));
     }
 
     /// Sends a grant. The caller has checked that the leader acts.

@@ -47,6 +47,8 @@ pub(super) const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
 pub(super) const BATCH_LOCKS_MAX: usize = 999;
 /// How long after its removal by the store a free record's revision is forgotten here too.
 pub(super) const FORGET_SLACK: Duration = Duration::from_secs(1);
+/// The longest time after which one who asks during an embargo is told to ask again.
+pub(super) const EMBARGO_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How many wait for the answer to one release or to one administrator's wish: repeats of those who have not
 /// heard yet. The oldest are forgotten first; they have been repeated since.
 pub(super) const ANSWERS_MAX: usize = 16;

@@ -26,14 +26,21 @@ pub(super) struct Lock<R> {
     pub(super) phase: Phase<R>,
     /// A later record than `stored` that was delivered while a write is on its way.
     pub(super) seen: Option<LockEntry>,
-    /// Why the record does not decode, if it does not: the lock is quarantined.
-    pub(super) garbled: Option<String>,
+    /// The record does not decode: the lock is quarantined.
+    pub(super) garbled: Option<Garbled>,
     /// The record was deleted by a foreign tool under its holders: it is to be written again.
     pub(super) rewrite: bool,
     /// Who wants all leases ended, and why.
     pub(super) admins: Vec<(R, Option<String>)>,
     /// When the alarm to forget the free record is set for.
     pub(super) forget_at: Option<Timestamp>,
+}
+
+/// A record that does not decode.
+#[derive(Debug)]
+pub(super) struct Garbled {
+    pub(super) why: String,
+    pub(super) revision: Revision,
 }
 
 /// What is on its way.
@@ -289,6 +296,7 @@ impl<R: Clone> Lock<R> {
         if let Some(at) = holder.alarm_at.take() {
             books.deadlines.cancel(at, alarm());
         }
+        books.longest = books.longest.max(holder.ttl.get());
         let at = holder.ends_at(&books.term);
         books.alarm(at, alarm());
         holder.alarm_at = Some(at);

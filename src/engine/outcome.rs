@@ -335,12 +335,24 @@ impl<R: Clone> Lock<R> {
             // was delivered once and forgotten here since.
             self.stored = actual.unwrap_or(self.stored);
         }
+        if self.seen.is_none() && actual.is_none() {
+            self.guess_garbled();
+        }
         if self.seen.is_none() {
             // The record of a holder has vanished without a trace, or may have: a batch's refusal does not say.
             // A plain write finds out, and puts it back.
             self.rewrite |= self.holders.iter().any(|holder| !holder.is_ending());
         }
         self.catch_up(books);
+    }
+
+    /// A batch was refused, and does not say whether for this lock. A record that does not decode is still there,
+    /// or a tool has purged it, which leaves no trace: the batches expect the one and the other by turns.
+    fn guess_garbled(&mut self) {
+        if let Some(garbled) = &self.garbled {
+            let is_expected = self.stored == garbled.revision;
+            self.stored = if is_expected { Revision::NONE } else { garbled.revision };
+        }
     }
 
     /// Back to the front of the queue.

@@ -76,6 +76,11 @@ impl<R: Clone> Engine<R> {
         self.books.delivered
     }
 
+    /// The longest lease time of all leases that this term has found or granted.
+    pub const fn longest_lease(&self) -> std::time::Duration {
+        self.books.longest
+    }
+
     /// A request has arrived; `now` was read after that.
     ///
     /// While the leadership is not sure (S3) it is dropped without a word: the client repeats it.
@@ -149,6 +154,12 @@ impl<R: Clone> Engine<R> {
             }
             return;
         }
+        if confers(&request.ask) && self.books.term.is_under_embargo(self.books.now.boot) {
+            if let Some(to) = request.reply {
+                self.books.refuse_for_embargo(to);
+            }
+            return;
+        }
         if let Some(request) = self.park_if_unsure(request) {
             self.carry_out(request);
         }
@@ -197,4 +208,9 @@ impl<R: Clone> Engine<R> {
             self.locks.remove(name);
         }
     }
+}
+
+/// True for what makes somebody believe in a lease, or makes a place in a queue that leads there.
+const fn confers(ask: &Ask) -> bool {
+    matches!(ask, Ask::Acquire(_) | Ask::Renew { .. } | Ask::RenewMany { .. })
 }

@@ -19,6 +19,9 @@ pub struct Term {
     /// Until when a predecessor may have conferred time (S4): the takeover's acknowledgement plus the overlap.
     /// Nobody is expired before this plus the holder's own lease time.
     pub overlap_until: Timestamp,
+    /// Until when nothing is granted or renewed: the shard was recovered, and leases that its store has lost may
+    /// still be believed in (S11).
+    pub embargo_until: Timestamp,
 }
 
 impl Term {
@@ -27,11 +30,17 @@ impl Term {
         now < self.act_until || mutant::is(Mutant::AnswerWhileUnsure)
     }
 
+    /// True while leases that the store has lost may still be believed in.
+    pub(super) fn is_under_embargo(&self, now: Timestamp) -> bool {
+        now < self.embargo_until
+    }
+
     /// The earliest end of a lease of this length that is not renewed from `learnt` on.
     pub(super) fn earliest_end(&self, learnt: Timestamp, ttl: Duration) -> Timestamp {
         if mutant::is(Mutant::FoundWithoutLease) {
             return self.overlap_until;
         }
-        learnt.max(self.overlap_until) + ttl
+        // Under an embargo nobody can renew, so it counts for nobody.
+        learnt.max(self.overlap_until).max(self.embargo_until) + ttl
     }
 }

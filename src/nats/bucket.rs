@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// connection that is cut loses it: asked again it comes sooner than it could be waited for.
 const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 
+/// The mark in the stream's metadata that a recovery has begun and not ended: nobody may serve what is there.
+pub(super) const RECOVERY_MARK: &str = "natslock-recovery";
+
 /// Which bucket, and how it is made where it does not exist.
 #[derive(Debug, Clone)]
 pub struct BucketConfig {
@@ -116,12 +119,16 @@ impl BucketConfig {
     /// When the bucket was made; it tells a bucket from another of the same name.
     pub(super) async fn identity(&self, connection: &Connection) -> Result<String, StoreError> {
         match self.look(connection, LOOK_PATIENCE).await? {
+            Some(info) if info["config"]["metadata"].get(RECOVERY_MARK).is_some() => {
+                let why = "a recovery is under way, or was interrupted and has to be run again";
+                Err(StoreError::Unavailable(format!("{why}: natslock admin recover")))
+            }
             Some(info) => created(&info),
             None => Err(StoreError::Refused(format!("the stream {} is gone", self.stream()))),
         }
     }
 
-    async fn info(&self, connection: &Connection) -> Result<Option<Value>, StoreError> {
+    pub(super) async fn info(&self, connection: &Connection) -> Result<Option<Value>, StoreError> {
         self.look(connection, PATIENCE).await
     }
 

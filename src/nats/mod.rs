@@ -23,6 +23,8 @@ pub mod permissions;
 #[cfg(feature = "coordinator")]
 mod record;
 #[cfg(feature = "coordinator")]
+mod repair;
+#[cfg(feature = "coordinator")]
 mod store;
 mod transport;
 mod version;

@@ -99,6 +99,18 @@ impl NatsStore {
         }
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.shared.connection
+    }
+
+    pub(super) fn config(&self) -> &BucketConfig {
+        &self.shared.config
+    }
+
+    pub(super) fn stream(&self) -> &str {
+        &self.shared.stream
+    }
+
     fn subject(&self, key: &Key) -> String {
         format!("{}{key}", self.shared.prefix)
     }

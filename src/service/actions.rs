@@ -8,12 +8,15 @@ use super::Status;
 use super::io;
 use super::leadership::Action;
 use super::outbox::ReplyTo;
+use super::report::Reporting;
 use super::shard::{Command, Serving, Shard};
 use crate::clock::Clock;
 use crate::engine::message::{Now, Output};
 use crate::engine::{Engine, Term};
 use crate::store::Store;
 use crate::transport::Transport;
+use crate::types::Epoch;
+use crate::wire::heartbeat::Heartbeat;
 use crate::wire::info::Leader;
 
 /// How long a resignation may take.
@@ -83,15 +86,26 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             }
             Action::Quarantine { why } => {
                 tracing::error!(why, shard = %self.config.shard, "the shard is quarantined");
+                self.note_longest();
                 if let Some(serving) = &mut self.serving {
                     serving.engine.quarantine(why.clone());
                 }
                 self.status.send_replace(Status::Quarantined { why });
             }
-            Action::Heartbeat { epoch } => self.outbox.heartbeat(self.me, epoch, false).await,
-            Action::Farewell { epoch } => self.outbox.heartbeat(self.me, epoch, true).await,
+            Action::Recovered => {
+                tracing::info!(shard = %self.config.shard, "the shard was recovered");
+                self.report = Reporting::default();
+                self.identity = None;
+            }
+            Action::Heartbeat { epoch } => self.outbox.heartbeat(self.beat(epoch, false)).await,
+            Action::Farewell { epoch } => self.outbox.heartbeat(self.beat(epoch, true)).await,
             Action::Over => self.over = true,
         }
+    }
+
+    fn beat(&self, epoch: Epoch, resigned: bool) -> Heartbeat {
+        let (coordinator, shard, highest) = (self.me, self.config.shard, self.leadership.highest());
+        Heartbeat { coordinator, epoch, shard, resigned, highest }
     }
 
     /// The takeover is acknowledged. Requests are not served before everything is loaded.

@@ -161,7 +161,14 @@ pub(super) fn read_lease<S: Store>(store: S, revision: Revision) -> Work {
 }
 
 pub(super) fn identify<S: Store>(store: S) -> Work {
-    async move { Done::Identified(store.identity().await.ok()) }.boxed()
+    async move {
+        let identity = store.identity().await;
+        if let Err(error) = &identity {
+            tracing::warn!(%error, "nobody is served before the store is known to be the right one");
+        }
+        Done::Identified(identity.ok())
+    }
+    .boxed()
 }
 
 /// The same after a pause.

@@ -9,6 +9,8 @@ mod io;
 pub mod leadership;
 mod outbox;
 mod rates;
+pub mod recovery;
+mod report;
 mod requests;
 mod shard;
 

@@ -8,9 +8,10 @@ use crate::clock::Clock;
 use crate::engine::message::{Event, Grant, GrantNumber, Now, Reply};
 use crate::service::config::Config;
 use crate::transport::{Impatient, Transport};
-use crate::types::{CoordinatorId, Epoch, ShardId};
+use crate::types::{Epoch, ShardId};
 use crate::wire::heartbeat::Heartbeat;
 use crate::wire::info::Leader;
+use crate::wire::report::Report;
 use crate::wire::subject::SubjectSpace;
 use crate::wire::{Format, event, reply};
 
@@ -72,9 +73,12 @@ impl<T: Transport, C: Clock> Outbox<T, C> {
         self.send(self.subjects.leader_event(self.shard), None, event::encode_leader(leader, now.wall)).await;
     }
 
-    pub(super) async fn heartbeat(&self, coordinator: CoordinatorId, epoch: Epoch, resigned: bool) {
-        let beat = Heartbeat { coordinator, epoch, shard: self.shard, resigned };
+    pub(super) async fn heartbeat(&self, beat: Heartbeat) {
         self.send(self.subjects.heartbeat(self.shard), None, beat.encode()).await;
+    }
+
+    pub(super) async fn report(&self, to: String, report: &Report) {
+        self.send(to, None, report.encode()).await;
     }
 
     async fn send(&self, subject: String, reply: Option<String>, body: Bytes) {

@@ -17,6 +17,7 @@ use super::io::{self, Done};
 use super::leadership::{Identity, Leadership};
 use super::outbox::{Outbox, ReplyTo};
 use super::rates::Rates;
+use super::report::Reporting;
 use crate::clock::{Clock, within};
 use crate::engine::Engine;
 use crate::engine::message::{LockEntry, Now};
@@ -43,6 +44,7 @@ enum Input {
     Record(Option<Delivery>),
     Heartbeat(Option<Message>),
     Notice(Option<Message>),
+    Inquiry(Option<Message>),
     Request(Option<Message>),
     Time,
 }
@@ -79,12 +81,14 @@ pub(super) struct Shard<S, T, C> {
     pub(super) store: S,
     pub(super) transport: T,
     pub(super) leadership: Leadership,
-    /// Which store this was at the beginning (S11).
-    identity: String,
+    /// Which store this was at the beginning (S11); none after a recovery, until the next term has asked.
+    pub(super) identity: Option<String>,
+    pub(super) report: Reporting,
     pub(super) work: FuturesUnordered<Work>,
     commands: mpsc::Receiver<Command>,
     heartbeats: BoxStream<'static, Message>,
     notices: BoxStream<'static, Message>,
+    inquiries: BoxStream<'static, Message>,
     pub(super) status: watch::Sender<Status>,
     pub(super) terms: u64,
     pub(super) stopping: Option<(Timestamp, oneshot::Sender<()>)>,
@@ -108,6 +112,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         let heartbeats = transport.subscribe(subjects.heartbeat(config.shard)).await?;
         let notices = transport.subscribe(outbox.notices()).await?;
         let rates = Rates::new(config.owner_rate);
+        let inquiries = transport.subscribe(subjects.inquiry(config.shard)).await?;
         let leadership = Leadership::new(Identity {
             coordinator: me,
             host: config.host.clone(),
@@ -127,11 +132,13 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             store,
             transport,
             leadership,
-            identity,
+            identity: Some(identity),
+            report: Reporting::default(),
             work: FuturesUnordered::new(),
             commands,
             heartbeats,
             notices,
+            inquiries,
             status,
             terms: 0,
             stopping: None,
@@ -208,6 +215,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             record = next_of(records) => Input::Record(record),
             beat = self.heartbeats.next() => Input::Heartbeat(beat),
             notice = self.notices.next() => Input::Notice(notice),
+            inquiry = self.inquiries.next() => Input::Inquiry(inquiry),
             request = next_of(requests) => Input::Request(request),
             () = time => Input::Time,
         }
@@ -220,8 +228,9 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             Input::Record(record) => self.handle_record(now, record),
             Input::Heartbeat(Some(message)) => self.handle_heartbeat(now, &message),
             Input::Notice(Some(message)) => self.handle_notice(now, &message),
+            Input::Inquiry(Some(message)) => self.handle_inquiry(message).await,
             Input::Request(Some(message)) => self.handle_request(now, message).await,
-            Input::Heartbeat(None) | Input::Notice(None) | Input::Request(None) => {
+            Input::Heartbeat(None) | Input::Notice(None) | Input::Inquiry(None) | Input::Request(None) => {
                 // The connection is closed for good: nothing can be led without it.
                 tracing::error!("the connection is closed");
                 self.over = true;
@@ -280,7 +289,8 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     /// term serves before it has asked.
     fn handle_identity(&mut self, found: Option<String>) {
         if let Some(found) = found {
-            self.leadership.handle_identity(found == self.identity);
+            let same = *self.identity.get_or_insert_with(|| found.clone()) == found;
+            self.leadership.handle_identity(same);
             if let Some(serving) = &mut self.serving {
                 serving.identified = true;
             }
@@ -348,6 +358,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     fn handle_heartbeat(&mut self, now: Now, message: &Message) {
         match Heartbeat::decode(&message.payload) {
             Ok(beat) if beat.shard == self.config.shard && beat.coordinator != self.me => {
+                self.leadership.saw(beat.highest);
                 if beat.resigned {
                     self.leadership.handle_farewell();
                 } else {

@@ -1,5 +1,6 @@
 //! The store in memory.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
@@ -7,7 +8,7 @@ use futures_util::stream::{self, BoxStream};
 use tokio::sync::watch;
 
 use super::state::StoreCore;
-use super::{Batch, Delivery, Entry, Store, StoreError, Write, WriteOutcome};
+use super::{Batch, Delivery, Entry, Extent, Repair, Store, StoreError, Write, WriteOutcome};
 use crate::clock::{Clock, SystemClock};
 use crate::types::{Key, Revision, Timestamp};
 
@@ -21,12 +22,15 @@ pub struct MemoryStore<C: Clock = SystemClock> {
 }
 
 #[derive(Debug)]
-struct Shared<C> {
+struct Shared<C: Clock> {
     core: Mutex<StoreCore>,
     /// The revision of the last write: wakes those who follow.
     last: watch::Sender<Revision>,
     clock: C,
     identity: String,
+    begun: Revision,
+    aside: AtomicBool,
+    copy: Mutex<Option<MemoryStore<C>>>,
 }
 
 impl MemoryStore {
@@ -48,7 +52,9 @@ impl<C: Clock> MemoryStore<C> {
     pub fn with(clock: C, first: Revision, identity: impl Into<String>) -> Self {
         let core = StoreCore::starting_at(first);
         let (last, _) = watch::channel(core.last());
-        Self { shared: Arc::new(Shared { core: Mutex::new(core), last, clock, identity: identity.into() }) }
+        let (identity, begun) = (identity.into(), first);
+        let (core, aside, copy) = (Mutex::new(core), AtomicBool::new(false), Mutex::new(None));
+        Self { shared: Arc::new(Shared { core, last, clock, identity, begun, aside, copy }) }
     }
 }
 
@@ -111,7 +117,52 @@ impl<C: Clock> Store for MemoryStore<C> {
     }
 
     async fn identity(&self) -> Result<String, StoreError> {
+        if self.shared.aside.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("it is set aside".into()));
+        }
         Ok(self.shared.identity.clone())
+    }
+}
+
+impl<C: Clock> Repair for MemoryStore<C> {
+    async fn extent(&self) -> Result<Extent, StoreError> {
+        let (begun, aside) = (self.shared.begun, self.shared.aside.load(Ordering::SeqCst));
+        Ok(Extent { begun, last: self.shared.look(|core, _| core.last()), aside })
+    }
+
+    async fn records(&self) -> Result<Vec<Entry>, StoreError> {
+        let mut seen = Revision::NONE;
+        let next = || {
+            let entry = self.shared.look(|core, now| core.next_after(now, seen))?;
+            seen = entry.revision;
+            Some(entry)
+        };
+        Ok(std::iter::from_fn(next).collect())
+    }
+
+    async fn raise(&self, first: Revision) -> Result<(), StoreError> {
+        self.shared.look(|core, _| core.raise(first));
+        Ok(())
+    }
+
+    async fn set_aside(&self, aside: bool) -> Result<(), StoreError> {
+        self.shared.aside.store(aside, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn copy(&self) -> Result<Option<Self>, StoreError> {
+        Ok(self.shared.copy.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    async fn make_copy(&self, first: Revision) -> Result<Self, StoreError> {
+        let make = || Self::with(self.shared.clock.clone(), first, "copy");
+        let mut copy = self.shared.copy.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(copy.get_or_insert_with(make).clone())
+    }
+
+    async fn remove_copy(&self) -> Result<(), StoreError> {
+        *self.shared.copy.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
     }
 }
 

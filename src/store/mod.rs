@@ -6,6 +6,7 @@
 
 pub mod contract;
 mod memory;
+mod repair;
 mod state;
 
 use std::future::Future;
@@ -18,6 +19,7 @@ use crate::types::{Key, Revision};
 
 pub use contract::contract;
 pub use memory::MemoryStore;
+pub use repair::{Extent, Repair};
 pub(crate) use state::is_well_formed;
 pub use state::{BATCH_RECORDS_MAX, StoreCore};
 

@@ -47,6 +47,15 @@ impl StoreCore {
         self.last
     }
 
+    /// Removes all records below a revision, and gives none below it any more.
+    pub fn raise(&mut self, first: Revision) {
+        let below: Vec<Key> = self.keys.range(..first).map(|(_, key)| key.clone()).collect();
+        for key in &below {
+            self.remove(key);
+        }
+        self.last = self.last.max(Revision::new(first.get().saturating_sub(1)));
+    }
+
     /// Carries out one compare-and-set. The outcome is [`WriteOutcome::NotNow`] only where the write itself is
     /// malformed (a time to live of zero).
     pub fn apply(&mut self, now: Timestamp, write: &Write) -> WriteOutcome {

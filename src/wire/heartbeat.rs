@@ -19,6 +19,8 @@ pub struct Heartbeat {
     pub shard: ShardId,
     /// True in the last one, after the leader has resigned: its successor need not wait for silence.
     pub resigned: bool,
+    /// The highest revision that it has seen: whoever takes over notices a store that went back in time (S11).
+    pub highest: Revision,
 }
 
 #[derive(Serialize)]
@@ -27,14 +29,15 @@ struct HeartbeatBody {
     epoch: u64,
     shard: u16,
     resigned: bool,
+    highest: u64,
 }
 
 impl Heartbeat {
     /// Encodes it.
     pub fn encode(&self) -> Bytes {
         let (coordinator, epoch, shard) = (self.coordinator.0, self.epoch.get(), self.shard.0);
-        let resigned = self.resigned;
-        format::encode(Format::MessagePack, &HeartbeatBody { coordinator, epoch, shard, resigned })
+        let (resigned, highest) = (self.resigned, self.highest.get());
+        format::encode(Format::MessagePack, &HeartbeatBody { coordinator, epoch, shard, resigned, highest })
     }
 
     /// Decodes one. Unknown fields are ignored.
@@ -48,6 +51,7 @@ impl Heartbeat {
             epoch: Epoch::new(Revision::new(fields.need_unsigned("epoch")?)),
             shard: ShardId(fields.need_number("shard")?),
             resigned: fields.flag("resigned")?.unwrap_or(false),
+            highest: fields.unsigned("highest")?.map_or(Revision::NONE, Revision::new),
         })
     }
 }
@@ -61,9 +65,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn heartbeats_round_trip(coordinator: u64, epoch in arbitrary::epoch(), shard: u16, resigned: bool) {
+        fn heartbeats_round_trip(
+            coordinator: u64, epoch in arbitrary::epoch(), shard: u16, resigned: bool, highest: u64,
+        ) {
             let (coordinator, shard) = (CoordinatorId(coordinator), ShardId(shard));
-            let heartbeat = Heartbeat { coordinator, epoch, shard, resigned };
+            let highest = Revision::new(highest);
+            let heartbeat = Heartbeat { coordinator, epoch, shard, resigned, highest };
             let body = heartbeat.encode();
             prop_assert_eq!(Heartbeat::decode(&body), Ok(heartbeat));
             for end in 0..body.len() {

@@ -11,6 +11,7 @@
 //! | [`reply`], [`info`], [`stats`] | what they are answered |
 //! | [`event`] | what everybody is told |
 //! | [`heartbeat`] | what coordinators tell each other |
+//! | [`report`] | what a coordinator tells an operator who recovers its shard |
 //! | [`record`] | what is stored |
 
 #[cfg(test)]
@@ -27,6 +28,8 @@ mod mode;
 #[cfg(feature = "coordinator")]
 pub mod record;
 pub mod reply;
+#[cfg(feature = "coordinator")]
+pub mod report;
 pub mod request;
 pub mod stats;
 pub mod subject;

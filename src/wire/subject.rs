@@ -261,6 +261,12 @@ impl SubjectSpace {
         format!("{}heartbeat.{shard}", self.internal)
     }
 
+    /// Where an operator asks the coordinators of a shard what they know of it: among the heartbeats, to which
+    /// coordinators are admitted anyway.
+    pub fn inquiry(&self, shard: ShardId) -> String {
+        format!("{}heartbeat.ask-{shard}", self.internal)
+    }
+
     /// The heartbeats of all shards.
     pub fn heartbeats(&self) -> String {
         format!("{}heartbeat.*", self.internal)
@@ -313,6 +319,7 @@ mod tests {
         assert_eq!(space.events_below(&orders), "natslock-event.prod.*.orders.>");
         assert_eq!(space.leader_events(), "natslock-event.prod.leader.*");
         assert_eq!(space.heartbeat(ShardId(3)), "natslock-int.prod.heartbeat.3");
+        assert_eq!(space.inquiry(ShardId(3)), "natslock-int.prod.heartbeat.ask-3");
         assert_eq!(space.heartbeats(), "natslock-int.prod.heartbeat.*");
     }
 

@@ -22,6 +22,7 @@ fn every_command_has_a_manual() {
         "admin",
         "admin release",
         "admin permissions",
+        "admin recover",
     ];
     for command in commands {
         let mut words: Vec<&str> = command.split_whitespace().collect();

@@ -12,6 +12,7 @@ mod info;
 mod list;
 mod permissions;
 pub(crate) mod program;
+mod recover;
 mod redact;
 mod release;
 mod renew;

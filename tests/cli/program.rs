@@ -162,6 +162,16 @@ impl Running {
         }
     }
 
+    /// All that it has told and nobody has read.
+    pub(super) fn told_so_far(&self) -> String {
+        self.stderr.try_iter().map(|line| line + "\n").collect()
+    }
+
+    /// True where it has not ended.
+    pub(super) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("its status").is_none()
+    }
+
     /// Waits for its end: the exit code and what it told.
     pub(crate) async fn end(mut self) -> (Option<i32>, String, String) {
         let mut status = None;

@@ -60,7 +60,7 @@ pub(super) struct Coord {
     pub(super) leadership: Leadership,
     pub(super) serving: Option<Serving>,
     /// Which store it was at the start of the process.
-    identity: u64,
+    pub(super) identity: u64,
     pub(super) terms: u64,
     /// Calls of the store without an answer.
     pub(super) pending: BTreeSet<u64>,
@@ -332,6 +332,9 @@ impl World {
             Done::Shard { epoch, lease } => {
                 coord.hint |=
                     epoch.as_ref().is_some_and(|(at, own)| own.coordinator == coord.me && own.highest >= *at);
+                // So does a record of somebody who has found it out, or the lack of any record.
+                coord.hint |= epoch.as_ref().is_some_and(|(_, record)| record.quarantine.is_some());
+                coord.hint |= epoch.is_none() && coord.knew > Revision::NONE;
                 let epoch = epoch.as_ref().map_or(Revision::NONE, |(at, record)| (*at).max(record.highest));
                 (lease.as_ref().map_or(epoch, |(at, _)| epoch.max(*at)), None)
             }

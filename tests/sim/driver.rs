@@ -153,6 +153,7 @@ impl World {
                 self.tell(|| format!("coordinator {node} steps down: {why}"));
                 self.drop_term(node);
             }
+            Action::Recovered => self.coords[node].identity = self.stream.identity,
             Action::Quarantine { why } => self.quarantine(node, why),
             Action::Heartbeat { epoch } => {
                 let coordinator = self.coords[node].me;

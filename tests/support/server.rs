@@ -93,6 +93,22 @@ impl NatsServer {
         self.resume().await;
     }
 
+    /// What is stored, as a backup would have it. The server must not run.
+    pub(crate) fn backup(&self) -> Folder {
+        assert!(self.process.is_none(), "a server that runs is still writing");
+        let folder = Folder::new();
+        copy_all(&self.folder.0.join("store"), &folder.0);
+        folder
+    }
+
+    /// Puts the backup in the place of what is stored. The server must not run.
+    pub(crate) fn restore(&self, backup: &Folder) {
+        assert!(self.process.is_none(), "a server that runs is still writing");
+        let store = self.folder.0.join("store");
+        std::fs::remove_dir_all(&store).expect("the store is removed");
+        copy_all(&backup.0, &store);
+    }
+
     /// Stops the process as a debugger would, and returns when it stands still.
     pub(crate) async fn pause(&self) {
         self.signal(Signal::STOP);
@@ -153,6 +169,18 @@ fn read_ports(folder: &Path) -> Option<u16> {
     let file = std::fs::read_dir(folder).ok()?.next()?.ok()?.path();
     let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
     ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("its type").is_dir() {
+            copy_all(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
 }
 
 /// A temporary folder that goes with its value.

@@ -199,6 +199,7 @@ impl World {
         let overlap = if index == 0 { Duration::ZERO } else { T_L.mul_f64(1.01) };
         let epoch = self.bucket.take_over();
         let term = Term {
+            embargo_until: Timestamp::from_millis(0),
             epoch: Epoch::new(epoch),
             attempts_from: 0,
             coordinator: CoordinatorId(index as u64 + 1),

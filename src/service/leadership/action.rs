@@ -41,6 +41,8 @@ pub enum Action {
     StepDown { why: String },
     /// The store went back in time or was replaced.
     Quarantine { why: String },
+    /// The shard was recovered since this coordinator looked last: whichever bucket it is now, it is the right one.
+    Recovered,
     /// Find out whether the store still is the same one.
     CheckIdentity,
     /// Send a sign of life.

@@ -18,6 +18,8 @@ pub(super) struct Leading {
     /// From when on the time that the leader may act is reckoned.
     pub(super) sure_since: Timestamp,
     pub(super) overlap_until: Timestamp,
+    /// Until when nothing is granted or renewed.
+    pub(super) embargo_until: Timestamp,
     pub(super) flight: Option<LeaseFlight>,
     pub(super) next_write: Timestamp,
     pub(super) next_heartbeat: Timestamp,
@@ -34,6 +36,8 @@ pub(super) struct LeaseFlight {
     clean: bool,
     ticket: Option<Ticket>,
     retry_at: Option<Timestamp>,
+    /// It was refused because there is no `lease` record any more.
+    vanished: bool,
 }
 
 impl Leadership {
@@ -60,18 +64,19 @@ impl Leadership {
                 self.actions.push_back(Action::WriteLease { expected, lease });
             }
             WriteOutcome::Mismatch(Some(Revision::NONE)) => {
-                // Nobody deletes the lease record: this store is not the one it was.
+                // Nobody deletes the lease record: this store is not the one it was, or it was emptied.
                 flight.retry_at = Some(now + RETRY_AFTER);
+                flight.vanished = true;
                 self.actions.push_back(Action::CheckIdentity);
             }
+            WriteOutcome::Mismatch(Some(revision)) if revision < leading.lease => {
+                let was = leading.lease;
+                self.quarantine(format!(
+                    "its sequence went back: the lease record is at {revision}, was at {was}"
+                ));
+            }
             WriteOutcome::Mismatch(Some(revision)) => {
-                let known = leading.lease;
                 self.actions.push_back(Action::ReadLease { revision });
-                if revision < known {
-                    self.quarantine(format!(
-                        "its lease record went back to {revision}, {known} was acknowledged"
-                    ));
-                }
             }
         }
     }
@@ -95,7 +100,12 @@ impl Leadership {
 
     /// A `lease` record that tells a successor to wait for this leader's own time, or for what is left of its
     /// predecessors', whichever is longer.
-    pub(super) fn lease_record(&self, attempt: AttemptId, epoch: Epoch, inherited: Duration) -> LeaseRecord {
+    pub(super) fn lease_record(
+        &self,
+        attempt: AttemptId,
+        epoch: Epoch,
+        (inherited, embargo): (Duration, Duration),
+    ) -> LeaseRecord {
         LeaseRecord {
             coordinator: self.me.coordinator,
             host: self.me.host.clone(),
@@ -104,6 +114,7 @@ impl Leadership {
             t_l: self.me.leader_lease.max(inherited),
             attempt,
             resigned: false,
+            embargo,
         }
     }
 
@@ -145,7 +156,8 @@ impl Leadership {
             return;
         }
         let inherited = leading.overlap_until.since(now);
-        let mut record = self.lease_record(attempt, leading.epoch, inherited);
+        let embargo = leading.embargo_until.since(now);
+        let mut record = self.lease_record(attempt, leading.epoch, (inherited, embargo));
         if resigning {
             // Whoever was granted or renewed something was so before this is sent; what remains to wait for
             // is what the predecessors may have conferred.
@@ -174,6 +186,7 @@ impl Leadership {
                     clean: true,
                     ticket,
                     retry_at: None,
+                    vanished: false,
                 });
             }
         }
@@ -182,6 +195,11 @@ impl Leadership {
 }
 
 impl Leading {
+    /// True where the `lease` record was found to be gone.
+    pub(super) fn has_vanished(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.vanished)
+    }
+
     /// When to write the lease record next; while a copy is on its way there is nothing to do.
     pub(super) fn lease_due(&self) -> Option<Timestamp> {
         self.flight.as_ref().map_or(Some(self.next_write), |flight| flight.retry_at)

@@ -61,9 +61,19 @@ pub struct Leadership {
     short_terms: u32,
     /// The highest revision seen.
     highest: Revision,
-    /// Why the store cannot be trusted, if it was found out that it cannot: for good, as far as this process is
-    /// concerned.
-    quarantined: Option<String>,
+    /// Why the store cannot be trusted, if it was found out that it cannot.
+    quarantined: Option<Quarantine>,
+    /// Where the revisions of the shard began anew, as far as is known: handed on with every takeover.
+    recovered: Revision,
+}
+
+/// A store that is not trusted (S11), until it is recovered above everything that was seen of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantine {
+    /// What was found.
+    pub why: String,
+    /// The highest revision that had been seen until then: tokens up to it may be out.
+    pub highest: Revision,
 }
 
 impl Leadership {
@@ -79,6 +89,7 @@ impl Leadership {
             short_terms: 0,
             highest: Revision::NONE,
             quarantined: None,
+            recovered: Revision::NONE,
         }
     }
 
@@ -105,6 +116,11 @@ impl Leadership {
     /// The highest revision seen so far.
     pub const fn highest(&self) -> Revision {
         self.highest
+    }
+
+    /// Why the store is not trusted, if it is not.
+    pub const fn quarantined(&self) -> Option<&Quarantine> {
+        self.quarantined.as_ref()
     }
 
     /// A write that was sent when `after` had been seen already is stored at `revision`. Says why the store
@@ -178,6 +194,10 @@ impl Leadership {
     pub fn handle_identity(&mut self, same: bool) {
         if !same {
             self.quarantine("the bucket was deleted and made again".into());
+        } else if let State::Leading(leading) = &self.state
+            && leading.has_vanished()
+        {
+            self.quarantine("its records were deleted, the leader's own among them".into());
         }
     }
 
@@ -211,8 +231,29 @@ impl Leadership {
         if mutant::is(Mutant::SkipQuarantine) {
             return;
         }
-        self.quarantined = Some(why.clone());
+        let is_news = self.quarantined.is_none();
+        let highest = self.highest;
+        let why = self.quarantined.get_or_insert(Quarantine { why, highest }).why.clone();
         self.actions.push_back(Action::Quarantine { why });
+        if is_news {
+            self.begin_marked_term();
+        }
+    }
+
+    /// Ends a term whose `epoch` record does not say that the shard is quarantined, to begin one whose record
+    /// does: a coordinator that knows nothing of it must not lead the shard as if nothing had happened.
+    fn begin_marked_term(&mut self) {
+        match &self.state {
+            State::Leading(_) => {
+                self.actions.push_back(Action::StepDown { why: "to mark the shard as quarantined".into() });
+                self.read(false);
+            }
+            State::Resigning(_) => {
+                self.state = State::Over;
+                self.actions.push_back(Action::Over);
+            }
+            _ => {}
+        }
     }
 
     fn step_down(&mut self, now: Timestamp, why: String) {

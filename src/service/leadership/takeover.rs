@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use super::lease::{Leading, shorter};
-use super::{Action, DRIFT_PERCENT, Leadership, RETRY_AFTER, ShardRead, State};
+use super::{Action, DRIFT_PERCENT, Leadership, Quarantine, RETRY_AFTER, ShardRead, State};
 use crate::engine::Term;
 use crate::engine::message::WriteOutcome;
 use crate::mutant::{self, Mutant};
 use crate::service::config::TAKEOVER_AFTER;
 use crate::types::{Epoch, Revision, Timestamp};
 use crate::wire::record::{EpochRecord, LeaseRecord};
+
+/// What is wrong with a store that has no `epoch` record any more.
+const EMPTIED: &str = "its records were deleted, the epoch's among them";
 
 /// A takeover on its way.
 #[derive(Debug)]
@@ -18,6 +21,9 @@ pub(super) struct Taking {
     epoch: EpochRecord,
     lease: LeaseRecord,
     overlap: Duration,
+    embargo: Duration,
+    /// There was an `epoch` record once, and there is none any more.
+    emptied: bool,
     /// When the first copy whose fate is unknown was sent.
     sent: Timestamp,
     pub(super) retry_at: Option<Timestamp>,
@@ -109,19 +115,64 @@ impl Leadership {
 
     fn take(&mut self, now: Timestamp, read: &ShardRead) {
         let overlap = read.lease.as_ref().map_or(Duration::ZERO, |(_, lease)| longer(lease.t_l));
+        let embargo = read.lease.as_ref().map_or(Duration::ZERO, |(_, lease)| longer(lease.embargo));
         let overlap = if mutant::is(Mutant::SkipOverlap) { Duration::ZERO } else { overlap };
         let expected = read.epoch.as_ref().map_or(Revision::NONE, |(revision, _)| *revision);
+        let emptied = read.epoch.is_none() && self.highest != Revision::NONE;
+        if let Some((revision, record)) = &read.epoch {
+            self.heed(*revision, record);
+        }
         let attempt = self.next_attempt();
         let taking = Taking {
             expected,
-            epoch: EpochRecord { coordinator: self.me.coordinator, attempt, highest: self.highest },
-            lease: self.lease_record(attempt, Epoch::new(Revision::NONE), overlap),
+            epoch: EpochRecord {
+                coordinator: self.me.coordinator,
+                attempt,
+                highest: self.highest,
+                quarantine: self.mark(emptied),
+                recovers: false,
+                recovered: self.recovered,
+            },
+            lease: self.lease_record(attempt, Epoch::new(Revision::NONE), (overlap, embargo)),
             overlap,
+            embargo,
+            emptied,
             sent: now,
             retry_at: None,
         };
         self.actions.push_back(taking.action());
         self.state = State::Taking(taking);
+    }
+
+    /// What an `epoch` record says of the store binds whoever takes over from it. That the shard was recovered
+    /// counts only where it was recovered above everything that this coordinator has seen: another recovery, or
+    /// one that knew less, is none (S11).
+    fn heed(&mut self, revision: Revision, record: &EpochRecord) {
+        let recovered = if record.recovers { revision } else { record.recovered };
+        let is_news = recovered > self.recovered;
+        self.recovered = self.recovered.max(recovered);
+        match (&self.quarantined, &record.quarantine) {
+            (Some(found), None) if found.highest < recovered => {
+                self.quarantined = None;
+                self.actions.push_back(Action::Recovered);
+            }
+            // It may be another bucket than at the beginning. One that has gone back below what this coordinator
+            // has seen is found out by the takeover.
+            (None, None) if is_news => self.actions.push_back(Action::Recovered),
+            (None, Some(why)) => {
+                self.quarantined = Some(Quarantine { why: why.clone(), highest: self.highest });
+            }
+            _ => {}
+        }
+    }
+
+    /// Why the shard is quarantined, for the record of the next term.
+    fn mark(&self, emptied: bool) -> Option<String> {
+        if mutant::is(Mutant::SkipQuarantine) {
+            return None;
+        }
+        let found = self.quarantined.as_ref().map(|found| found.why.clone());
+        found.or_else(|| emptied.then(|| EMPTIED.to_owned()))
     }
 
     fn lead(&mut self, now: Timestamp, lease: Revision) {
@@ -134,6 +185,7 @@ impl Leadership {
             began: now,
             sure_since: taking.sent,
             overlap_until: now + taking.overlap,
+            embargo_until: now + taking.embargo,
             flight: None,
             next_write: taking.sent + self.me.leader_lease / 3,
             next_heartbeat: now,
@@ -145,19 +197,27 @@ impl Leadership {
             attempts_from: self.terms << 40,
             act_until: taking.sent + shorter(self.me.leader_lease),
             overlap_until: leading.overlap_until,
+            embargo_until: leading.embargo_until,
         };
         // What was seen since it was sent may be later than it, and lawfully so.
         let known = taking.epoch.highest;
         let went_back = epoch.revision() <= known;
-        self.saw(lease);
         self.state = State::Leading(leading);
         self.actions.push_back(Action::Lead(term));
-        if let Some(why) = self.quarantined.clone() {
-            self.quarantine(why);
+        let is_marked = taking.epoch.quarantine.is_some();
+        if taking.emptied && self.quarantined.is_none() && is_marked {
+            self.quarantined = Some(Quarantine { why: EMPTIED.into(), highest: known });
+        }
+        if let Some(found) = self.quarantined.clone() {
+            self.quarantine(found.why);
+            if !is_marked {
+                self.begin_marked_term();
+            }
         }
         if went_back {
             self.quarantine(format!("its sequence went back to {epoch}, {known} was seen before"));
         }
+        self.saw(lease);
     }
 }
 

@@ -21,14 +21,26 @@ pub struct EpochRecord {
     pub attempt: AttemptId,
     /// The highest revision that it had seen, so that a store that went back in time is noticed (S11).
     pub highest: Revision,
+    /// Why the shard is quarantined, where it is: whoever takes over next is bound by it (S11).
+    pub quarantine: Option<String>,
+    /// True where this record is the end of a recovery: its own revision is above all that were given before.
+    pub recovers: bool,
+    /// The revision of the latest such record, none where there never was one. Each takeover hands it on.
+    pub recovered: Revision,
 }
 
 #[derive(Serialize)]
-struct EpochBody {
+struct EpochBody<'a> {
     v: u64,
     coordinator: u64,
     attempt: [u64; 2],
     highest: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantine: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovers: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<u64>,
 }
 
 impl EpochRecord {
@@ -39,6 +51,9 @@ impl EpochRecord {
             coordinator: self.coordinator.0,
             attempt: attempt_body(self.attempt),
             highest: self.highest.get(),
+            quarantine: self.quarantine.as_deref(),
+            recovers: self.recovers.then_some(true),
+            recovered: (self.recovered != Revision::NONE).then_some(self.recovered.get()),
         };
         format::encode(Format::MessagePack, &body)
     }
@@ -53,6 +68,9 @@ impl EpochRecord {
             coordinator: CoordinatorId(fields.need_unsigned("coordinator")?),
             attempt: attempt(&fields)?,
             highest: Revision::new(fields.need_unsigned("highest")?),
+            quarantine: fields.text("quarantine")?.map(str::to_owned),
+            recovers: fields.flag("recovers")?.unwrap_or(false),
+            recovered: fields.unsigned("recovered")?.map_or(Revision::NONE, Revision::new),
         })
     }
 }
@@ -75,6 +93,9 @@ pub struct LeaseRecord {
     pub attempt: AttemptId,
     /// True where the leader has ended its term by itself.
     pub resigned: bool,
+    /// How long from now nothing is granted or renewed, because the shard was recovered (S11). Stored like
+    /// `t_l`.
+    pub embargo: Duration,
 }
 
 #[derive(Serialize)]
@@ -87,21 +108,23 @@ struct LeaseBody<'a> {
     t_l_ms: u64,
     attempt: [u64; 2],
     resigned: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embargo_ms: Option<u64>,
 }
 
 impl LeaseRecord {
     /// Encodes it.
     pub fn encode(&self) -> Bytes {
-        let t_l_ms = self.t_l.as_nanos().div_ceil(Duration::from_millis(1).as_nanos());
         let body = LeaseBody {
             v: SCHEMA_VERSION,
             coordinator: self.coordinator.0,
             host: &self.host,
             pid: self.pid,
             epoch: self.epoch.get(),
-            t_l_ms: u64::try_from(t_l_ms).unwrap_or(u64::MAX),
+            t_l_ms: millis_up(self.t_l),
             attempt: attempt_body(self.attempt),
             resigned: self.resigned,
+            embargo_ms: Some(millis_up(self.embargo)).filter(|ms| *ms > 0),
         };
         format::encode(Format::MessagePack, &body)
     }
@@ -120,8 +143,14 @@ impl LeaseRecord {
             t_l: Duration::from_millis(fields.need_unsigned("t_l_ms")?),
             attempt: attempt(&fields)?,
             resigned: need("resigned", fields.flag("resigned")?)?,
+            embargo: fields.unsigned("embargo_ms")?.map_or(Duration::ZERO, Duration::from_millis),
         })
     }
+}
+
+/// Whole milliseconds, rounded up: a successor waits for it.
+fn millis_up(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos().div_ceil(Duration::from_millis(1).as_nanos())).unwrap_or(u64::MAX)
 }
 
 /// Stored under `journal`: the last record of every guarded batch (S6).
@@ -184,11 +213,14 @@ mod tests {
             t_l,
             attempt,
             resigned: true,
+            embargo: t_l,
         };
         let stored = |t_l| LeaseRecord::decode(&lease(t_l).encode()).unwrap().t_l;
         assert_eq!(stored(Duration::from_nanos(1)), Duration::from_millis(1));
         assert_eq!(stored(Duration::from_millis(12_000)), Duration::from_millis(12_000));
         assert_eq!(stored(Duration::ZERO), Duration::ZERO);
+        let embargo = LeaseRecord::decode(&lease(Duration::from_nanos(1)).encode()).unwrap().embargo;
+        assert_eq!(embargo, Duration::from_millis(1));
     }
 
     #[test]
@@ -201,9 +233,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn epochs_round_trip(coordinator: u64, attempt in arbitrary::attempt(), highest: u64) {
+        fn epochs_round_trip(
+            coordinator: u64, attempt in arbitrary::attempt(), highest: u64,
+            (quarantine, recovers, recovered) in (prop::option::of(".*"), any::<bool>(), any::<u64>()),
+        ) {
+            let recovered = Revision::new(recovered);
             let (coordinator, highest) = (CoordinatorId(coordinator), Revision::new(highest));
-            let record = EpochRecord { coordinator, attempt, highest };
+            let record = EpochRecord { coordinator, attempt, highest, quarantine, recovers, recovered };
             let stored = record.encode();
             prop_assert!(no_truncation_decodes(&stored, EpochRecord::decode));
             prop_assert_eq!(EpochRecord::decode(&stored), Ok(record));
@@ -212,10 +248,10 @@ mod tests {
         #[test]
         fn leases_round_trip(
             (coordinator, host, pid) in (any::<u64>().prop_map(CoordinatorId), ".*", any::<u32>()),
-            (epoch, t_l) in (arbitrary::epoch(), arbitrary::span()),
+            (epoch, t_l, embargo) in (arbitrary::epoch(), arbitrary::span(), arbitrary::span()),
             (attempt, resigned) in (arbitrary::attempt(), any::<bool>()),
         ) {
-            let record = LeaseRecord { coordinator, host, pid, epoch, t_l, attempt, resigned };
+            let record = LeaseRecord { coordinator, host, pid, epoch, t_l, attempt, resigned, embargo };
             let stored = record.encode();
             prop_assert!(no_truncation_decodes(&stored, LeaseRecord::decode));
             prop_assert_eq!(LeaseRecord::decode(&stored), Ok(record));

@@ -1,6 +1,5 @@
-//! `natslock admin`
+//! `natslock admin release`
 
-use super::permissions::{self, Permissions};
 use crate::cli::Context;
 use crate::cli::error::CommandError;
 use crate::cli::output::{BOLD, GREEN};
@@ -8,13 +7,6 @@ use crate::cli::text;
 use crate::types::LockName;
 use crate::wire::reply::Answer;
 use crate::wire::subject::Verb;
-
-/// Do what only an administrator should
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Admin {
-    Release(Release),
-    Permissions(Permissions),
-}
 
 /// Take a lock from its holders, who may not notice: only its tokens tell them from their successors
 #[derive(Debug, clap::Args)]
@@ -27,14 +19,8 @@ pub(crate) struct Release {
     reason: Option<String>,
 }
 
-pub(in crate::cli) async fn run(admin: Admin, context: &Context) -> Result<(), CommandError> {
-    match admin {
-        Admin::Release(taken) => release(taken, context).await,
-        Admin::Permissions(asked) => permissions::run(asked, context),
-    }
-}
-
-async fn release(Release { name, reason }: Release, context: &Context) -> Result<(), CommandError> {
+pub(super) async fn run(release: Release, context: &Context) -> Result<(), CommandError> {
+    let Release { name, reason } = release;
     let session = context.open("admin release").await?;
     let released = session.caller().admin_release(&name, reason);
     let Some(answered) = session.answer(Verb::AdminRelease, released).await? else { return Ok(()) };
