@@ -61,6 +61,8 @@ pub struct Leadership {
     short_terms: u32,
     /// The highest revision seen.
     highest: Revision,
+    /// The latest term of another coordinator that was heard of.
+    heard: Epoch,
     /// Why the store cannot be trusted, if it was found out that it cannot.
     quarantined: Option<Quarantine>,
     /// Where the revisions of the shard began anew, as far as is known: handed on with every takeover.
@@ -88,6 +90,7 @@ impl Leadership {
             terms: 0,
             short_terms: 0,
             highest: Revision::NONE,
+            heard: Epoch::new(Revision::NONE),
             quarantined: None,
             recovered: Revision::NONE,
         }
@@ -163,14 +166,20 @@ impl Leadership {
         }
     }
 
-    /// Another coordinator has sent a sign of life.
+    /// Another coordinator has sent a sign of life. One that has begun to lead may know nothing but a bucket that
+    /// was made again, and grant what others still hold: whoever hears of a new term looks which bucket it is in.
     pub fn handle_heartbeat(&mut self, now: Timestamp, epoch: Epoch) {
+        let is_news = epoch > self.heard;
+        self.heard = self.heard.max(epoch);
         match &mut self.state {
             State::Watching { until } => *until = (*until).max(now + TAKEOVER_AFTER),
             State::Leading(leading) if epoch > leading.epoch => {
                 self.step_down(now, format!("another coordinator leads in epoch {epoch}"));
             }
             _ => {}
+        }
+        if is_news {
+            self.actions.push_back(Action::CheckIdentity);
         }
     }
 
@@ -240,14 +249,15 @@ impl Leadership {
         }
     }
 
-    /// Ends a term whose `epoch` record does not say that the shard is quarantined, to begin one whose record
-    /// does: a coordinator that knows nothing of it must not lead the shard as if nothing had happened.
+    /// Ends a term whose `epoch` record does not say that the shard is quarantined, whoever leads in it, to begin
+    /// one whose record does: a coordinator that knows nothing of it must not lead the shard as if nothing had happened.
     fn begin_marked_term(&mut self) {
         match &self.state {
             State::Leading(_) => {
                 self.actions.push_back(Action::StepDown { why: "to mark the shard as quarantined".into() });
                 self.read(false);
             }
+            State::Watching { .. } => self.read(false),
             State::Resigning(_) => {
                 self.state = State::Over;
                 self.actions.push_back(Action::Over);

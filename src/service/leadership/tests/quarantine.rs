@@ -162,3 +162,26 @@ fn a_leader_that_slept_through_it_all_is_deposed_and_inherits_the_embargo() {
     assert_eq!((epoch.quarantine, epoch.recovered.get()), (None, 9_000));
     assert_eq!(lease.embargo, span(50_500));
 }
+
+/// The interleaving: the bucket is made again under a leader, a coordinator begins that knows only the new one, and
+/// leads it at once, without any of the holders.
+#[test]
+fn a_newcomer_that_leads_a_bucket_made_again_is_found_out_by_all_who_knew_the_old_one() {
+    let (leader, _) = leading();
+    let mut standby = new();
+    standby.handle_shard_read(at(0), Some(left(100, 101, T_L, false)));
+    for (mut leadership, leads) in [(leader, true), (standby, false)] {
+        leadership.handle_heartbeat(at(2_000), Epoch::new(Revision::new(9_000)));
+        let done = actions(&mut leadership);
+        let (deposed, looks) = (matches!(done[0], Action::StepDown { .. }), done.last());
+        assert!(deposed == leads && matches!(looks, Some(Action::CheckIdentity)), "{done:?}");
+        leadership.handle_heartbeat(at(2_250), Epoch::new(Revision::new(9_000)));
+        assert!(actions(&mut leadership).is_empty(), "it looks once");
+        leadership.handle_identity(false);
+        let done = actions(&mut leadership);
+        assert!(matches!(done[..], [Action::Quarantine { .. }, Action::ReadShard]), "{done:?}");
+        leadership.handle_shard_read(at(2_300), Some(left(9_000, 9_001, T_L, false)));
+        let (_, mark, _) = takeover(&mut leadership);
+        assert!(mark.quarantine.is_some(), "the newcomer is deposed, and the record says why");
+    }
+}
