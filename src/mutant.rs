@@ -10,6 +10,8 @@ pub enum Mutant {
     ResignWithoutOverlap,
     /// S4: a holder that was found does not get its full lease time.
     FoundWithoutLease,
+    /// S3: the answer to a `lease` write of an earlier term is taken for one to this term's.
+    HearOldTerms,
     /// S6: the guarded batch is not guarded.
     SkipEpochGuard,
     /// S6: leases are taken away by a plain compare-and-set.
@@ -60,10 +62,11 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::SkipOverlap,
         Self::ResignWithoutOverlap,
         Self::FoundWithoutLease,
+        Self::HearOldTerms,
         Self::SkipEpochGuard,
         Self::PlainTakeAway,
         Self::RenewWhileExpiring,

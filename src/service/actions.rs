@@ -62,7 +62,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             }
             Action::WriteLease { expected, lease } => {
                 let after = self.leadership.highest();
-                self.work.push(io::write_lease(store, after, expected, &lease));
+                self.work.push(io::write_lease(store, (self.terms, after), expected, &lease));
             }
             Action::ReadLease { revision } => self.work.push(io::read_lease(store, revision)),
             Action::CheckIdentity => self.work.push(io::identify(store)),

@@ -36,6 +36,7 @@ pub(super) enum Done {
     },
     TakeoverWritten(WriteOutcome),
     LeaseWritten {
+        term: u64,
         after: Revision,
         outcome: WriteOutcome,
     },
@@ -118,12 +119,12 @@ pub(super) fn take_over<S: Store>(
 
 pub(super) fn write_lease<S: Store>(
     store: S,
-    after: Revision,
+    (term, after): (u64, Revision),
     expected: Revision,
     lease: &LeaseRecord,
 ) -> Work {
     let write = Write { key: Key::Lease, expected: Some(expected), value: lease.encode(), ttl_seconds: None };
-    async move { Done::LeaseWritten { after, outcome: store.write(write).await } }.boxed()
+    async move { Done::LeaseWritten { term, after, outcome: store.write(write).await } }.boxed()
 }
 
 /// First the epoch, then the lease: a takeover in between is found out by the epoch that is expected.

@@ -273,9 +273,12 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
                 }
             }
             Done::TakeoverWritten(outcome) => self.leadership.handle_takeover(now.boot, outcome),
-            Done::LeaseWritten { after, outcome } => {
+            Done::LeaseWritten { term, after, outcome } => {
                 self.handle_stored(after, outcome);
-                self.leadership.handle_lease_written(now.boot, outcome);
+                // What became of a write of an earlier term says nothing about one of this.
+                if term == self.terms {
+                    self.leadership.handle_lease_written(now.boot, outcome);
+                }
             }
             Done::ShardRead(read) => self.leadership.handle_shard_read(now.boot, read),
             Done::LeaseRead { revision, record } => {

@@ -66,7 +66,8 @@ impl World {
         let verdict = self.check_memory().and_then(|()| self.check_beliefs());
         self.judge(verdict);
         // A quarantined shard serves nobody, until somebody recovers it.
-        if (self.healed || self.mix.is_calm()) && self.quarantines == 0 {
+        let calm = (self.healed || self.mix.is_calm()) && self.now >= self.calm_since;
+        if calm && self.quarantines == 0 {
             let verdict = self.check_bounds();
             self.judge(verdict);
         }

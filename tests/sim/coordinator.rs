@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use natslock::engine::message::{EntryContent, GrantNumber, LockEntry, Now, Request, WriteOutcome};
 use natslock::engine::{Engine, invariants};
+use natslock::mutant::{self, Mutant};
 use natslock::service::leadership::{Identity, Leadership, ShardRead};
 use natslock::store::Entry;
 use natslock::types::{CoordinatorId, Epoch, Key, LockName, Revision, Timestamp, Token};
@@ -73,8 +74,6 @@ pub(super) struct Coord {
     pub(super) proof: Option<String>,
     /// It has read a record of its own that shows the same, and may conclude it.
     pub(super) hint: bool,
-    /// The revision of its own `lease` record, as acknowledged.
-    lease: Revision,
     /// The latest number that it gave to a write of a lock.
     pub(super) attempt: u64,
     /// Since when it has served without interruption, sure of its leadership.
@@ -103,7 +102,6 @@ impl Coord {
             knew: Revision::NONE,
             proof: None,
             hint: false,
-            lease: Revision::NONE,
             attempt: 0,
             sure_since: 0,
             led_at: 0,
@@ -173,9 +171,11 @@ impl Coord {
                 }
             }
             (Purpose::Takeover, _) => self.leadership.handle_takeover(now.boot, written),
-            (Purpose::Lease { after }, _) => {
+            (Purpose::Lease { term, after }, _) => {
                 self.stored(after, written);
-                self.leadership.handle_lease_written(now.boot, written);
+                if term == self.terms || mutant::is(Mutant::HearOldTerms) {
+                    self.leadership.handle_lease_written(now.boot, written);
+                }
             }
             (Purpose::Shard, Done::Shard { epoch, lease }) => {
                 self.leadership.handle_shard_read(now.boot, Some(ShardRead { epoch, lease }));
@@ -345,23 +345,12 @@ impl World {
                     other.then(|| format!("it began with bucket {}, this is {found}", coord.identity)),
                 )
             }
-            Done::Written(WriteOutcome::Mismatch(Some(actual)))
-                if matches!(call.purpose, Purpose::Lease { .. }) =>
-            {
-                let back = Revision::NONE < *actual && *actual < coord.lease;
-                (Revision::NONE, back.then(|| format!("its lease at {} is at {actual} again", coord.lease)))
-            }
             Done::Lease(Some(_)) => {
                 let Purpose::LeaseRead(revision) = call.purpose else { return };
                 (revision, None)
             }
             _ => return,
         };
-        if let (Done::Written(WriteOutcome::Acknowledged(_)), Purpose::Lease { .. } | Purpose::Takeover) =
-            (done, &call.purpose)
-        {
-            coord.lease = told;
-        }
         coord.knew = coord.knew.max(told);
         if coord.proof.is_none() {
             coord.proof = proof;

@@ -50,7 +50,7 @@ impl World {
             }
             if let Some(span) = self.nodes[node].pause_next.take() {
                 // It stands still between the decision and the sending.
-                self.nodes[node].paused_until = self.now + span;
+                self.stand_still(node, span);
             }
         }
     }
@@ -132,7 +132,8 @@ impl World {
                 let (key, value) = (Key::Lease, lease.encode());
                 let write = Write { key, expected: Some(expected), value, ttl_seconds: None };
                 let after = self.coords[node].leadership.highest();
-                self.call(node, Purpose::Lease { after }, Op::Write(write));
+                let term = self.coords[node].terms;
+                self.call(node, Purpose::Lease { term, after }, Op::Write(write));
             }
             Action::ReadLease { revision } => {
                 self.call(node, Purpose::LeaseRead(revision), Op::ReadAt(revision));

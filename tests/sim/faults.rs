@@ -115,6 +115,9 @@ pub(super) enum Strike {
     Recreate,
 }
 
+/// How late a message may be, with some time to spare.
+const LATE_MAX: u64 = 17 * SECOND;
+
 /// A connection that carries nothing in one direction.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cut {
@@ -185,14 +188,20 @@ impl World {
     /// It stands still between two of its steps, or between a decision and the sending of it.
     pub(super) fn pause(&mut self, node: usize, span: u64) {
         if self.rng.percent(50) {
-            self.nodes[node].paused_until = self.now + span;
+            self.stand_still(node, span);
         } else {
             self.nodes[node].pause_next = Some(span);
         }
     }
 
+    /// Of two pauses the longer one counts.
+    pub(super) fn stand_still(&mut self, node: usize, span: u64) {
+        let until = &mut self.nodes[node].paused_until;
+        *until = (*until).max(self.now + span);
+    }
+
     pub(super) fn suspend(&mut self, node: usize, span: u64) {
-        self.nodes[node].paused_until = self.now + span;
+        self.stand_still(node, span);
         if mutant::is(Mutant::ClockStopsInSuspend) {
             self.nodes[node].clock.stand_still(span);
         }
@@ -209,7 +218,9 @@ impl World {
     /// Everything works again: who is down starts, who stands still goes on.
     pub(super) fn heal(&mut self) {
         self.healed = true;
-        self.calm_since = self.now;
+        // What is late already arrives by then, and holds up what was sent behind it.
+        let cuts = self.nodes.iter().map(|node| node.cut_up.until.max(node.cut_down.until)).max();
+        self.calm_since = cuts.unwrap_or(0).max(self.now) + LATE_MAX;
         self.mix = Mix { drift: self.mix.drift, ..Mix::default() };
         self.tell(|| "everything works again".into());
         self.stream.heal(self.now);

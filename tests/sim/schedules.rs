@@ -196,6 +196,26 @@ fn deposed_leader_expires() -> World {
     world
 }
 
+/// The acknowledgement of a `lease` write comes so late that its coordinator was deposed, and leads again, and has
+/// another such write on its way (S3).
+fn old_acknowledgement_comes_late() -> World {
+    let mut world = world(2);
+    let old = leader(&world);
+    pass(&mut world, 500 * MS);
+    world.script.no_beats = true;
+    world.script.late_ack = Some(1_950 * MS);
+    let new = successor(&mut world, old);
+    world.script.no_beats = false;
+    world.command_stop(new);
+    until(&mut world, "the return", |world| !world.coords[new].leads() && world.coords[old].listens());
+    world.script.leaseless.insert(old);
+    world.wish(2, wish(10_000));
+    pass(&mut world, 2 * SECOND);
+    world.script.leaseless.clear();
+    pass(&mut world, END);
+    world
+}
+
 /// 8: a leader that was deposed grants lawfully what its successor has not heard of, and the holder renews.
 fn lease_is_news_to_the_successor() -> World {
     let mut world = world(2);
@@ -335,11 +355,12 @@ pub(super) type Named = (&'static str, fn() -> World);
 
 /// All of them.
 #[cfg(feature = "mutants")]
-pub(super) const ALL: [Named; 15] = [
+pub(super) const ALL: [Named; 16] = [
     ("grant is late", grant_is_late),
     ("repeat is answered", repeat_is_answered),
     ("deposed leader answers", deposed_leader_answers),
     ("leader wakes with a grant", leader_wakes_with_a_grant),
+    ("old acknowledgement comes late", old_acknowledgement_comes_late),
     ("deposed leader expires", deposed_leader_expires),
     ("successor resigns at once", successor_resigns_at_once),
     ("notice of an older grant", notice_of_an_older_grant),
@@ -410,6 +431,11 @@ fn trace_14_a_denial_of_a_deposed_leader_is_not_heard() {
 #[test]
 fn a_repeat_of_an_answered_request_waits_no_longer() {
     holds(repeat_is_answered, Mutant::RepeatWithOldWait);
+}
+
+#[test]
+fn an_acknowledgement_of_an_earlier_term_confirms_nothing() {
+    holds(old_acknowledgement_comes_late, Mutant::HearOldTerms);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(super) struct Script {
     pub(super) late_batch: Option<u64>,
     /// How many acknowledgements of lock writes are lost.
     pub(super) lost_acks: u64,
+    /// By how much the next acknowledgement of a `lease` write is late.
+    pub(super) late_ack: Option<u64>,
     /// No signs of life arrive.
     pub(super) no_beats: bool,
     /// By how much releases are late.
@@ -58,6 +60,12 @@ impl Script {
         let loses = self.lost_acks > 0 && matches!(purpose, Purpose::Lock { .. });
         self.lost_acks -= u64::from(loses);
         loses
+    }
+
+    /// By how much the answer to this write is late.
+    pub(super) fn ack_lateness(&mut self, purpose: &Purpose) -> u64 {
+        let late = if matches!(purpose, Purpose::Lease { .. }) { self.late_ack.take() } else { None };
+        late.unwrap_or(0)
     }
 
     /// By how much this one is late.

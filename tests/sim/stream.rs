@@ -33,7 +33,7 @@ pub(super) enum Purpose {
     Lock { term: u64, name: LockName, attempt: AttemptId, after: Revision },
     Batch { term: u64, attempt: AttemptId, after: Revision },
     Takeover,
-    Lease { after: Revision },
+    Lease { term: u64, after: Revision },
     Shard,
     LeaseRead(Revision),
     Identity,
@@ -197,7 +197,13 @@ impl World {
         let lost = lost || self.script.loses_ack(&call.purpose);
         self.stats.faults += u64::from(lost);
         if !late && !lost {
-            self.answer(call, Done::Written(outcome));
+            let late = self.script.ack_lateness(&call.purpose);
+            let done = Done::Written(outcome);
+            if late > 0 {
+                self.at(self.now + late, Event::Done { call, done })
+            } else {
+                self.answer(call, done)
+            }
         }
     }
 

@@ -337,14 +337,3 @@ fn a_takeover_is_compared_with_what_was_known_when_it_was_sent() {
     let done = actions(&mut leadership);
     assert!(matches!(done[..], [Action::Lead(_)]), "{done:?}");
 }
-
-/// Nobody writes a record with a lower revision than one that was acknowledged.
-#[test]
-fn a_lease_record_that_is_older_again_is_quarantined() {
-    let (mut leadership, _) = leading();
-    leadership.handle_timeout(at(5000));
-    lease_write(&mut leadership);
-    leadership.handle_lease_written(at(5010), WriteOutcome::Mismatch(Some(Revision::new(90))));
-    let done = actions(&mut leadership);
-    assert!(done.iter().any(|action| matches!(action, Action::Quarantine { .. })), "{done:?}");
-}
