@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::clock::{Clock as _, SystemClock};
 use crate::nats::{
     BucketConfig, ConnectError, ConnectOptions, Connection, NatsStore, NatsTransport, connect,
 };
 use crate::service::recovery::first_revision;
-use crate::service::{Config, Coordinator, StartError};
+use crate::service::{Config, Coordinator, StartError, Status};
 use crate::store::StoreError;
 use crate::transport::TransportError;
 use crate::wire::subject::SubjectSpace;
@@ -28,17 +30,29 @@ pub enum ServeError {
     /// The coordinator could not begin.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Its thread could not be started, or has ended before the coordinator began.
+    #[error("the coordinator's thread cannot be started: {0}")]
+    Thread(String),
 }
+
+type Told = oneshot::Sender<Result<Coordinator, ServeError>>;
 
 impl Coordinator {
     /// Starts a coordinator on a connection of its own, which must not be used for anything else: the server
     /// does not send it its own messages. The bucket is made where it is missing, with `replicas` copies.
+    ///
+    /// Connection and coordinator share one thread of their own. A request passes from the socket to the locks
+    /// and back without waking another thread, which would cost more than all the rest of its way; and nothing
+    /// that the program does in its own runtime can hold up the leader's signs of life.
     ///
     /// With `keep_trying` it waits for the server, for JetStream and for the bucket's leader, for ever, and
     /// fails only for what waiting cannot mend.
     ///
     /// # Errors
     /// No connection, too old a server, a bucket with another configuration, missing permissions.
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the thread, wherever it was.
     pub async fn connect(
         options: &ConnectOptions,
         config: Config,
@@ -52,7 +66,27 @@ impl Coordinator {
     ///
     /// # Errors
     /// As [`Coordinator::connect`].
+    ///
+    /// # Cancel safety
+    /// As [`Coordinator::connect`].
     pub async fn connect_apart(
+        options: &ConnectOptions,
+        store: Option<&ConnectOptions>,
+        config: Config,
+        replicas: usize,
+    ) -> Result<Self, ServeError> {
+        let (tell, told) = oneshot::channel();
+        let (options, store) = (options.clone(), store.cloned());
+        let name = format!("natslock-{}", config.shard);
+        std::thread::Builder::new()
+            .name(name)
+            .spawn(move || run(tell, &options, store.as_ref(), config, replicas))
+            .map_err(|error| ServeError::Thread(error.to_string()))?;
+        told.await.map_err(|_| ServeError::Thread("it has ended".to_owned()))?
+    }
+
+    /// The same on the thread and in the runtime of whoever calls it.
+    async fn begin(
         options: &ConnectOptions,
         store: Option<&ConnectOptions>,
         mut config: Config,
@@ -104,6 +138,37 @@ impl Coordinator {
     }
 }
 
+/// The thread of one coordinator, from its connection to its end.
+fn run(
+    mut tell: Told,
+    options: &ConnectOptions,
+    store: Option<&ConnectOptions>,
+    config: Config,
+    replicas: usize,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Nobody may be waiting for it any more.
+            let _ = tell.send(Err(ServeError::Thread(error.to_string())));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let started = tokio::select! {
+            started = Coordinator::begin(options, store, config, replicas) => started,
+            () = tell.closed() => return,
+        };
+        let watching = started.as_ref().ok().map(Coordinator::watch);
+        // Where nobody waits any more, the coordinator is dropped with the answer, and resigns.
+        let _ = tell.send(started);
+        if let Some(mut status) = watching {
+            // It ends with an error only where the coordinator's task has ended already.
+            let _ = status.wait_for(|status| *status == Status::Stopped).await;
+        }
+    });
+}
+
 impl ServeError {
     /// True where waiting may mend it.
     pub const fn is_retryable(&self) -> bool {
@@ -111,7 +176,9 @@ impl ServeError {
             Self::Connect(error) => error.is_retryable(),
             Self::Store(error) | Self::Start(StartError::Store(error)) => error.is_retryable(),
             Self::Start(StartError::Transport(error)) => matches!(error, TransportError::Unavailable(_)),
-            Self::Start(StartError::LeaderLease { .. } | StartError::Holders { .. }) => false,
+            Self::Start(StartError::LeaderLease { .. } | StartError::Holders { .. }) | Self::Thread(_) => {
+                false
+            }
         }
     }
 }

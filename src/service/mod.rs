@@ -134,6 +134,11 @@ impl Coordinator {
         self.status.borrow().clone()
     }
 
+    /// To follow what it is doing, also beyond its end.
+    pub(crate) fn watch(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
     /// Waits until it leads and serves requests; `false` where it ends before that. While another coordinator
     /// leads, that is for ever.
     ///

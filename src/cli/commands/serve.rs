@@ -225,6 +225,7 @@ pub(in crate::cli) fn explain(error: ServeError) -> CommandError {
         ServeError::Start(error @ (StartError::LeaderLease { .. } | StartError::Holders { .. })) => {
             CommandError::new(Kind::Usage, error.to_string())
         }
+        ServeError::Thread(_) => CommandError::new(Kind::Internal, error.to_string()),
     }
 }
 
