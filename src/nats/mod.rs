@@ -19,6 +19,10 @@ mod denials;
 #[cfg(feature = "coordinator")]
 mod follow;
 #[cfg(feature = "coordinator")]
+mod gather;
+#[cfg(feature = "coordinator")]
+mod pace;
+#[cfg(feature = "coordinator")]
 pub mod permissions;
 #[cfg(feature = "coordinator")]
 mod record;

@@ -14,6 +14,7 @@ use super::answer::{Written, outcome};
 use super::bucket::BucketConfig;
 use super::connect::Connection;
 use super::follow::Follower;
+use super::gather::Gather;
 use super::record::Stored;
 use crate::clock::{SystemClock, within};
 use crate::store::{Batch, Delivery, Entry, Guard, Store, StoreError, Write, WriteOutcome, is_well_formed};
@@ -39,7 +40,8 @@ const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 /// The records of one shard in a JetStream bucket. Clones share it.
 ///
 /// Writes are not held back for one another: any number may be in flight, and the server answers each as it
-/// comes to it.
+/// comes to it. Only where writes of locks are faster together, what arrives while a batch is on its way waits for
+/// the next.
 #[derive(Debug, Clone)]
 pub struct NatsStore {
     shared: Arc<Shared>,
@@ -52,6 +54,7 @@ struct Shared {
     stream: String,
     prefix: String,
     acks: Acks,
+    gather: Gather,
 }
 
 /// A message of a write that is ready to go.
@@ -77,7 +80,9 @@ impl NatsStore {
             other => StoreError::Unavailable(other.to_string()),
         })?;
         let (stream, prefix) = (config.stream(), config.subject_prefix());
-        let store = Self { shared: Arc::new(Shared { connection, config, stream, prefix, acks }) };
+        let store = Self {
+            shared: Arc::new(Shared { connection, config, stream, prefix, acks, gather: Gather::new() }),
+        };
         store.check_writable().await?;
         Ok(store)
     }
@@ -109,6 +114,23 @@ impl NatsStore {
 
     pub(super) fn stream(&self) -> &str {
         &self.shared.stream
+    }
+
+    /// The same store, which from now on writes records of locks in batches only: for tests of just that.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn always_together(self) -> Self {
+        self.shared.gather.always_together();
+        self
+    }
+
+    pub(super) fn gather(&self) -> &Gather {
+        &self.shared.gather
+    }
+
+    pub(super) async fn write_alone(&self, write: Write) -> WriteOutcome {
+        let message = self.message(write);
+        self.send(vec![message], None).await
     }
 
     fn subject(&self, key: &Key) -> String {
@@ -198,8 +220,11 @@ impl NatsStore {
 impl Store for NatsStore {
     /// An answer that takes longer than two seconds makes it [`WriteOutcome::Unknown`].
     async fn write(&self, write: Write) -> WriteOutcome {
-        let message = self.message(write);
-        self.send(vec![message], None).await
+        match write.key {
+            Key::Lock(_) => self.write_somehow(write).await,
+            // The leader's own record waits for nobody.
+            Key::Epoch | Key::Lease | Key::Journal => self.write_alone(write).await,
+        }
     }
 
     async fn write_batch(&self, batch: Batch) -> WriteOutcome {

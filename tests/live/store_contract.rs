@@ -35,6 +35,38 @@ async fn a_cluster_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn writes_that_go_together_keep_the_contract() {
+    let server = NatsServer::start().await;
+    contract(served(&server).await.always_together()).await;
+    let cluster = NatsCluster::start().await;
+    let connection = connect(&cluster.options()).await.unwrap();
+    let config = BucketConfig { replicas: 3, ..bucket("test") };
+    contract(open(&connection, &config).await.always_together()).await;
+}
+
+/// A batch is refused as a whole; its members then go one by one.
+#[tokio::test]
+async fn of_writes_that_go_together_each_has_its_own_outcome() {
+    const ABSENT: Revision = Revision::new(7);
+    let server = NatsServer::start().await;
+    let store = served(&server).await.always_together();
+    let wrong = |number: u64| number % 10 == 3;
+    let write = |number: u64| {
+        let expected = if wrong(number) { ABSENT } else { Revision::NONE };
+        let (store, key) = (store.clone(), lock(&format!("l.{number}")));
+        async move { (store.write(cas(key.clone(), expected, "value")).await, key, number) }
+    };
+    for (outcome, key, number) in join_all((0..300).map(write)).await {
+        let found = answered(store.read(key).await);
+        match outcome {
+            WriteOutcome::Acknowledged(revision) => assert_eq!(found.unwrap().revision, revision),
+            WriteOutcome::Mismatch(Some(Revision::NONE)) => assert!(wrong(number) && found.is_none()),
+            other => panic!("{other:?} for {number}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn revisions_begin_at_the_first_sequence() {
     let server = NatsServer::start().await;
     let store = served(&server).await;
