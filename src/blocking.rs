@@ -209,6 +209,11 @@ impl LockGuard {
         let Self { guard, shared } = self;
         shared.thread.wait(guard.release())
     }
+
+    /// Gives the lock back with one message and waits for nothing, see [`client::LockGuard::release_detached`].
+    pub fn release_detached(self) {
+        self.guard.release_detached();
+    }
 }
 
 /// Whether a lock was lost. It is set by the client's thread: after a pause of the whole process a moment late,

@@ -208,7 +208,7 @@ impl Stage {
     fn new() -> Self {
         Self {
             world: None,
-            limits: Limits::default(),
+            limits: Limits { put_off_for: Duration::from_millis(5), ..Limits::default() },
             act: Duration::from_secs(1_000_000),
             overlap: Duration::ZERO,
             embargo: Duration::ZERO,

@@ -37,7 +37,7 @@ pub(super) struct Shared {
     pub(super) subjects: SubjectSpace,
     /// The highest epoch that any answer spoke for.
     pub(super) epoch: AtomicU64,
-    /// Changes whenever a leader takes over.
+    /// Told whenever a leader takes over: the highest epoch that was announced.
     pub(super) leaders: watch::Receiver<u64>,
     listener: JoinHandle<()>,
 }
@@ -225,7 +225,12 @@ pub struct Seen {
 }
 
 async fn listen(mut leaders: BoxStream<'static, crate::transport::Message>, told: watch::Sender<u64>) {
-    while leaders.next().await.is_some() {
-        told.send_modify(|count| *count += 1);
+    while let Some(message) = leaders.next().await {
+        let epoch = match event::decode(&message.payload) {
+            Ok(Heard::Leader { leader, .. }) => leader.epoch.get(),
+            // Whatever it says, it says that something has changed.
+            _ => 0,
+        };
+        told.send_modify(|highest| *highest = epoch.max(*highest));
     }
 }

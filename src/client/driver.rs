@@ -36,6 +36,11 @@ pub(super) enum Command {
         keep: Duration,
         told: Option<oneshot::Sender<Option<Duration>>>,
     },
+    /// Give it back with one message.
+    Detach {
+        handle: Handle,
+        keep: Duration,
+    },
     Leave(Handle),
     /// Tell when nothing is being released any more.
     Settle(oneshot::Sender<()>),
@@ -137,7 +142,10 @@ impl Driver {
                 }
                 // The connection is closed for good; every lease is lost at its deadline.
                 Input::Answer(None) => self.answers = futures_util::stream::pending().boxed(),
-                Input::Leader => self.core.handle_new_leader(now),
+                Input::Leader => {
+                    let epoch = *self.leaders.borrow();
+                    self.core.handle_new_leader(now, epoch);
+                }
                 Input::Revoked(message) => self.hear_of_revocation(now, &message),
                 Input::Time => self.core.handle_timeout(now),
             }
@@ -182,6 +190,10 @@ impl Driver {
                 told.map(|told| self.releasing.insert(handle, told));
                 self.core.release(now, handle, keep);
             }
+            Command::Detach { handle, keep } => {
+                self.held.remove(&handle);
+                self.core.release_detached(now, handle, keep);
+            }
             Command::Leave(handle) => {
                 self.held.remove(&handle);
                 self.core.leave(handle);
@@ -216,21 +228,24 @@ impl Driver {
     async fn act(&mut self, reply: &Bytes) {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
-                Effect::Send { number, name, ask } => self.send(number, name.as_ref(), &ask).await,
+                Effect::Send { number, name, ask } => {
+                    let inbox = format!("{}.{}", self.inbox, number.0);
+                    self.send(name.as_ref(), Some(inbox), &ask).await;
+                }
+                Effect::Tell { name, ask } => self.send(Some(&name), None, &ask).await,
                 effect => self.tell(effect, reply),
             }
         }
     }
 
-    async fn send(&mut self, number: SendNumber, name: Option<&LockName>, ask: &Ask) {
+    async fn send(&mut self, name: Option<&LockName>, inbox: Option<String>, ask: &Ask) {
         let verb = match ask {
             Ask::Acquire(_) => Verb::Acquire,
             Ask::Renew { .. } | Ask::RenewMany { .. } => Verb::Renew,
             _ => Verb::Release,
         };
         let subject = self.subjects.request(verb, None, &self.options.owner, name);
-        let inbox = format!("{}.{}", self.inbox, number.0);
-        self.sender.send(subject, Some(inbox), encode(Format::Json, ask)).await;
+        self.sender.send(subject, inbox, encode(Format::Json, ask)).await;
     }
 
     fn tell(&mut self, effect: Effect, reply: &Bytes) {
@@ -259,7 +274,7 @@ impl Driver {
                     let _ = told.send(held);
                 }
             }
-            Effect::Send { .. } | Effect::Forget(_) => {}
+            Effect::Send { .. } | Effect::Tell { .. } | Effect::Forget(_) => {}
         }
     }
 

@@ -160,7 +160,7 @@ impl<R: Clone> Lock<R> {
     /// True where nobody holds the lock, is about to, or waits for it, with whom this claim does not go.
     fn is_open_to(&self, claim: Claim) -> bool {
         let beginning = self.flight().into_iter().flat_map(|flight| flight.commit.beginning());
-        let claims = self.holders.iter().map(|holder| holder.claim);
+        let claims = self.present().map(|holder| holder.claim);
         self.queue.is_empty() && Taken::by(claims.chain(beginning.map(|waiter| waiter.claim))).admits(claim)
     }
 
@@ -175,7 +175,7 @@ impl<R: Clone> Lock<R> {
         let limits = &books.limits;
         if self.queue.is_empty()
             && ask.claim != Claim::Exclusive
-            && self.holders.len() >= limits.holders_per_lock_max
+            && self.present().count() >= limits.holders_per_lock_max
         {
             let limit = limits.holders_per_lock_max;
             let message = format!("the lock has {limit} holders already; try again when one has left");
@@ -199,7 +199,7 @@ impl<R: Clone> Lock<R> {
     fn report_progress(&self, key: &IdHash, to: R, books: &mut Books<R>) {
         let Some(position) = self.queue.position(key) else { return };
         let Some(id) = self.queue.iter().nth(position - 1).map(|waiter| waiter.id.clone()) else { return };
-        books.reply(to, Reply::Queued { id, position, holder_count: self.holders.len() });
+        books.reply(to, Reply::Queued { id, position, holder_count: self.present().count() });
     }
 }
 

@@ -119,7 +119,7 @@ impl<R: Clone> Lock<R> {
         let held = holder.held(books.now);
         // Nobody says why. Only what its owner gave back here is final for the id, wherever it is found again.
         let why = if holder.is_believed() { LostReason::Expired } else { LostReason::Released };
-        books.finish(holder.key, &holder.owner, &self.name, (why, held));
+        holder.finish(&self.name, (why, held), books);
         if let Tenure::Ending { answers } = holder.tenure {
             for (to, id) in answers {
                 books.released(Some(to), id, held);

@@ -7,7 +7,9 @@ use super::deadlines::{Alarm, Deadlines};
 use super::fact::{Fact, Happening};
 use super::finished::Finished;
 use super::limits::{EMBARGO_PAUSE_MAX, Limits};
-use super::message::{Code, Event, Grant, GrantNumber, LostReason, Now, Output, Refusal, Reply, Ticket};
+use super::message::{
+    Code, Event, Grant, GrantNumber, LostReason, Now, Output, Refusal, Reply, Ticket, WriteOutcome,
+};
 use super::term::Term;
 use crate::types::{AttemptId, IdHash, LockName, OwnerName, Revision, Timestamp, WallTime};
 
@@ -22,6 +24,8 @@ pub(super) struct Books<R> {
     pub(super) acting: bool,
     /// Whether there was a time since the last extension of the term when it might not.
     pub(super) lapsed: bool,
+    /// Whether the store failed to take the last write that it answered, or did not answer it.
+    pub(super) troubled: bool,
     /// Why the whole shard is quarantined, if it is (S11).
     pub(super) quarantine: Option<String>,
     /// Where each live id is: holding, beginning or waiting.
@@ -65,6 +69,7 @@ impl<R> Books<R> {
             now: Now { boot: Timestamp::from_millis(0), wall: WallTime(0) },
             acting: false,
             lapsed: false,
+            troubled: false,
             quarantine: None,
             ids: HashMap::new(),
             owners: HashMap::new(),
@@ -95,6 +100,16 @@ impl<R> Books<R> {
         self.about = None;
         self.acting = self.term.acts(now.boot);
         self.lapsed |= !self.acting;
+    }
+
+    /// Begins a call that brings the outcome of a write, which says whether the store can be counted on.
+    pub(super) fn begin_outcome(&mut self, now: Now, outcome: WriteOutcome) {
+        self.begin(now);
+        match outcome {
+            WriteOutcome::Acknowledged(_) => self.troubled = false,
+            WriteOutcome::NotNow | WriteOutcome::Unknown => self.troubled = true,
+            WriteOutcome::Mismatch(_) => {}
+        }
     }
 
     /// True where time may be conferred: the leader is sure of its leadership (S3), and of its store (S11).

@@ -17,6 +17,8 @@ pub(super) enum Alarm {
     Doubt(LockName),
     /// The store has removed a free record by now.
     Forget(LockName),
+    /// A write that was put off is to be sent.
+    PutOff(LockName),
     /// The batch is to be sent again.
     RetryBatch,
     /// A request has waited long enough for the standing consumer.
@@ -31,7 +33,8 @@ impl Alarm {
             | Self::Wait(name, _)
             | Self::Retry(name)
             | Self::Doubt(name)
-            | Self::Forget(name) => Some(name),
+            | Self::Forget(name)
+            | Self::PutOff(name) => Some(name),
             Self::RetryBatch | Self::Parked => None,
         }
     }

@@ -50,7 +50,7 @@ pub enum Happening {
         how: Ending,
         /// How long it was held.
         held: Duration,
-        /// From the receipt of its owner's release until that was stored, where that is how it ended.
+        /// From the receipt of its owner's release until that was answered, where that is how it ended.
         took: Option<Duration>,
     },
     /// One write ended leases and began others.

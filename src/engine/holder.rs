@@ -48,6 +48,12 @@ pub(super) enum Tenure<R> {
         /// Who waits for the answer.
         answers: Vec<(R, LeaseId)>,
     },
+    /// Its owner has released it and has been told so, and its id is finished. Only the record still names it,
+    /// until the next write.
+    Gone {
+        /// How long it was held.
+        held: Duration,
+    },
 }
 
 /// What is known of the message that told the owner.
@@ -129,7 +135,7 @@ impl<R> Holder<R> {
     pub(super) fn ends_at(&self, term: &Term) -> Timestamp {
         match self.tenure {
             Tenure::Kept { until, .. } => until,
-            Tenure::Held | Tenure::Ending { .. } => {
+            Tenure::Held | Tenure::Ending { .. } | Tenure::Gone { .. } => {
                 let earliest = term.earliest_end(self.learnt, self.ttl.get());
                 self.conferred.map_or(earliest, |conferred| conferred.max(earliest))
             }
@@ -143,22 +149,30 @@ impl<R> Holder<R> {
 
     /// True where the next write by its owner's own request ends it.
     pub(super) const fn is_ending(&self) -> bool {
-        matches!(self.tenure, Tenure::Ending { .. })
+        matches!(self.tenure, Tenure::Ending { .. } | Tenure::Gone { .. })
+    }
+
+    /// True where it is over for everybody but the store: it is shown to nobody and in nobody's way.
+    pub(super) const fn is_gone(&self) -> bool {
+        matches!(self.tenure, Tenure::Gone { .. })
     }
 
     /// How long the lock is held if nothing is heard any more, as far as that is known.
     pub(super) fn expires_in(&self, now: Timestamp) -> Option<Duration> {
         match self.tenure {
             Tenure::Kept { until, .. } => Some(until.since(now)),
-            Tenure::Held | Tenure::Ending { .. } => self.conferred.map(|until| until.since(now)),
+            Tenure::Held | Tenure::Ending { .. } | Tenure::Gone { .. } => {
+                self.conferred.map(|until| until.since(now))
+            }
         }
     }
 
     /// How long it has been held, for people.
     pub(super) fn held(&self, now: Now) -> Duration {
-        match self.granted {
-            Some(granted) => now.boot.since(granted),
-            None => Duration::from_millis(now.wall.0.saturating_sub(self.granted_at.0)),
+        match (&self.tenure, self.granted) {
+            (Tenure::Gone { held }, _) => *held,
+            (_, Some(granted)) => now.boot.since(granted),
+            (_, None) => Duration::from_millis(now.wall.0.saturating_sub(self.granted_at.0)),
         }
     }
 
@@ -166,7 +180,7 @@ impl<R> Holder<R> {
     pub(super) fn to_stored(&self, now: Now) -> StoredHolder {
         let (ttl, kept) = match self.tenure {
             Tenure::Kept { until, .. } => (kept_ttl(until.since(now.boot)), true),
-            Tenure::Held | Tenure::Ending { .. } => (self.ttl, false),
+            Tenure::Held | Tenure::Ending { .. } | Tenure::Gone { .. } => (self.ttl, false),
         };
         StoredHolder {
             id: self.key,

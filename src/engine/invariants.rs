@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::deadlines::Alarm;
-use super::holder::{Delivery, Tenure};
+use super::holder::{Delivery, Holder};
 use super::lock::{Lock, Phase};
 use super::plan::{Taken, may_begin};
 use super::{Census, Engine};
@@ -84,7 +84,7 @@ fn one_place<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
     for lock in engine.locks.values() {
         let beginning = lock.flight().into_iter().flat_map(|flight| flight.commit.beginning());
         let waiting = lock.queue.iter().chain(beginning).map(|waiter| (waiter.key, &waiter.owner));
-        let holding = lock.holders.iter().map(|holder| (holder.key, &holder.owner));
+        let holding = lock.present().map(|holder| (holder.key, &holder.owner));
         for (key, owner) in holding.chain(waiting) {
             // One that is in two places is booked once, so the count shows it.
             places += 1;
@@ -103,7 +103,7 @@ fn one_place<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
 
 /// I9: the figures of who holds and who waits are those of the locks.
 fn counted<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
-    let holders = engine.locks.values().map(|lock| lock.holders.len()).sum();
+    let holders = engine.locks.values().map(|lock| lock.present().count()).sum();
     let waiters = engine.locks.values().map(|lock| lock.queue.len()).sum();
     let there = Census { holders, waiters };
     holds("I9 counted", engine.census() == there, || {
@@ -111,8 +111,8 @@ fn counted<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
     })
 }
 
-/// I4: a lock that stands still has nobody waiting who could hold it, and nobody leaving; unless the next batch
-/// comes to it.
+/// I4: a lock that stands still has nobody waiting who could hold it, and nobody leaving but those who have been
+/// told and whose write is put off; unless the next batch comes to it.
 fn no_lost_wake_up<R: Clone>(engine: &Engine<R>, lock: &Lock<R>) -> Result<(), Violation> {
     if engine.batch.is_some() && engine.books.due.contains(&lock.name) {
         return Ok(());
@@ -123,7 +123,8 @@ fn no_lost_wake_up<R: Clone>(engine: &Engine<R>, lock: &Lock<R>) -> Result<(), V
     let taken = Taken::by(lock.holders.iter().map(|holder| holder.claim));
     let limit = engine.books.limits.holders_per_lock_max;
     let ready = may_begin(taken, lock.queue.iter().map(|waiter| waiter.claim), limit);
-    let leaving = lock.holders.iter().any(super::holder::Holder::is_ending);
+    let late = |holder: &Holder<R>| holder.is_ending() && !(holder.is_gone() && lock.write_at.is_some());
+    let leaving = lock.holders.iter().any(late);
     let trying = lock.queue.iter().any(|waiter| waiter.tries);
     holds("I4 no lost wake-up", ready == 0 && !leaving && !trying, || {
         format!("{}: {ready} could begin, leaving {leaving}, trying {trying}", lock.name.as_str())
@@ -156,7 +157,7 @@ fn no_forgotten_lease<R: Clone>(engine: &Engine<R>, lock: &Lock<R>) -> Result<()
         let cared_for = holder.alarm_at.is_some()
             || engine.books.due.contains(&lock.name)
             || !lock.is_idle()
-            || matches!(holder.tenure, Tenure::Ending { .. });
+            || holder.is_ending();
         holds("I6 no forgotten lease", cared_for, || format!("{:?} of {}", holder.key, lock.name.as_str()))?;
         if let Delivery::Once(number) = holder.delivery {
             let known = engine.books.deliveries.contains_key(&number);
@@ -187,6 +188,7 @@ fn collect_alarms<R: Clone>(lock: &Lock<R>, alarms: &mut Vec<(Timestamp, Alarm)>
         alarms.extend(flight.retry_at.map(|at| (at, Alarm::Retry(name()))));
         alarms.extend(flight.doubt_at.map(|at| (at, Alarm::Doubt(name()))));
     }
+    alarms.extend(lock.write_at.map(|at| (at, Alarm::PutOff(name()))));
     alarms.extend(lock.forget_at.map(|at| (at, Alarm::Forget(name()))));
 }
 

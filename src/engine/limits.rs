@@ -19,6 +19,9 @@ pub struct Limits {
     pub finished_for: Duration,
     /// Requests that wait for the standing consumer (S8).
     pub parked_max: usize,
+    /// For how long the write of a release is put off that lets nobody begin (`engine/put_off.rs`); it is answered
+    /// before. Zero: nothing is answered before it is written.
+    pub put_off_for: Duration,
 }
 
 impl Default for Limits {
@@ -31,6 +34,7 @@ impl Default for Limits {
             finished_max: 100_000,
             finished_for: Duration::from_secs(15 * 60),
             parked_max: 10_000,
+            put_off_for: Duration::ZERO,
         }
     }
 }

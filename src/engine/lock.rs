@@ -34,6 +34,8 @@ pub(super) struct Lock<R> {
     pub(super) admins: Vec<(R, Option<String>)>,
     /// When the alarm to forget the free record is set for.
     pub(super) forget_at: Option<Timestamp>,
+    /// When the alarm is set for to send a write that was put off (`release.rs`).
+    pub(super) write_at: Option<Timestamp>,
 }
 
 /// A record that does not decode.
@@ -104,6 +106,7 @@ impl<R: Clone> Lock<R> {
             rewrite: false,
             admins: Vec::new(),
             forget_at: None,
+            write_at: None,
         }
     }
 
@@ -120,9 +123,20 @@ impl<R: Clone> Lock<R> {
     pub(super) fn is_at_rest(&self) -> bool {
         self.is_idle()
             && self.holders.is_empty()
+            && self.write_at.is_none()
             && self.queue.is_empty()
             && self.garbled.is_none()
             && self.admins.is_empty()
+    }
+
+    /// Those who hold it, as far as anybody is told.
+    pub(super) fn present(&self) -> impl Iterator<Item = &Holder<R>> {
+        self.holders.iter().filter(|holder| !holder.is_gone())
+    }
+
+    /// True where somebody holds it, as far as anybody is told.
+    pub(super) fn is_held(&self) -> bool {
+        self.present().next().is_some()
     }
 
     pub(super) fn place(&self, key: &IdHash) -> Option<Place> {
@@ -162,7 +176,7 @@ impl<R: Clone> Lock<R> {
     /// Any claim that is in use here: all others must mix with it.
     pub(super) fn claim_in_use(&self) -> Option<Claim> {
         let beginning = self.flight().and_then(|flight| flight.commit.beginning().next());
-        (self.holders.first().map(|holder| holder.claim))
+        (self.present().next().map(|holder| holder.claim))
             .or_else(|| beginning.map(|waiter| waiter.claim))
             .or_else(|| self.queue.iter().next().map(|waiter| waiter.claim))
     }
@@ -170,25 +184,37 @@ impl<R: Clone> Lock<R> {
     /// Does what is to be done next, if the lock is free to move: ends what its owners released and begins
     /// what may begin, in one write.
     pub(super) fn advance(&mut self, books: &mut Books<R>) {
-        if !self.is_idle() || self.garbled.is_some() || !books.acting || books.quarantine.is_some() {
-            return;
-        }
-        if books.due.contains(&self.name) && !books.batching {
-            // `take_away`, at the end of this call, does both in one batch. A lock that always has something
-            // to write would never get there.
+        if !self.may_move(books) {
             return;
         }
         if !self.wants_write(&books.limits) {
+            self.cancel_put_off(books);
             self.rest(books);
-            return;
+        } else if self.can_wait(books) {
+            self.put_off(books);
+        } else {
+            self.write(books);
         }
+    }
+
+    pub(super) fn may_move(&self, books: &Books<R>) -> bool {
+        if !self.is_idle() || self.garbled.is_some() || !books.acting || books.quarantine.is_some() {
+            return false;
+        }
+        // `take_away`, at the end of this call, does both in one batch. A lock that always has something to write
+        // would never get there.
+        !books.due.contains(&self.name) || books.batching
+    }
+
+    /// Sends the next write.
+    pub(super) fn write(&mut self, books: &mut Books<R>) {
         let attempt = books.next_attempt();
         let flight = self.take_off(books, attempt, Vec::new());
         books.outputs.push_back(Output::Write(flight.write.clone()));
         self.phase = Phase::Writing(flight);
     }
 
-    fn wants_write(&self, limits: &super::limits::Limits) -> bool {
+    pub(super) fn wants_write(&self, limits: &super::limits::Limits) -> bool {
         let unstored = |holder: &Holder<R>| {
             holder.is_ending() || matches!(holder.tenure, Tenure::Kept { stored: false, .. })
         };
@@ -209,6 +235,7 @@ impl<R: Clone> Lock<R> {
         taken_away: Vec<(IdHash, End)>,
     ) -> Flight<R> {
         self.cancel_forget(books);
+        self.cancel_put_off(books);
         let count = self.beginners(&taken_away, &books.limits);
         let mut begun: Vec<_> = (0..count).filter_map(|_| self.queue.pop_front()).collect();
         for waiter in &mut begun {
@@ -306,7 +333,7 @@ impl<R: Clone> Lock<R> {
     pub(super) fn evict(&mut self, key: &IdHash, books: &mut Books<R>) -> Option<Holder<R>> {
         let index = self.holders.iter().position(|holder| holder.key == *key)?;
         let holder = self.holders.remove(index);
-        books.holding -= 1;
+        books.holding -= usize::from(!holder.is_gone());
         if let Some(at) = holder.alarm_at {
             books.deadlines.cancel(at, Alarm::Lease(self.name.clone(), holder.key));
         }

@@ -56,6 +56,8 @@ mod parked;
 #[cfg(feature = "coordinator")]
 mod plan;
 #[cfg(feature = "coordinator")]
+mod put_off;
+#[cfg(feature = "coordinator")]
 mod queue;
 #[cfg(feature = "coordinator")]
 mod release;

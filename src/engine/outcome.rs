@@ -19,7 +19,7 @@ use crate::types::{AttemptId, IdHash, LockName, OwnerName, Revision};
 impl<R: Clone> Engine<R> {
     /// The outcome of a [`super::message::LockWrite`]; `now` was read after it arrived.
     pub fn handle_written(&mut self, now: Now, name: &LockName, attempt: AttemptId, outcome: WriteOutcome) {
-        self.books.begin(now);
+        self.books.begin_outcome(now, outcome);
         let lock = self.locks.get_mut(name);
         let Some(lock) = lock.filter(|lock| lock.is_writing(attempt)) else { return };
         self.books.about = Some(name.clone());
@@ -38,7 +38,7 @@ impl<R: Clone> Engine<R> {
 
     /// The outcome of a [`super::message::GuardedBatch`]; `now` was read after it arrived.
     pub fn handle_batch_written(&mut self, now: Now, attempt: AttemptId, outcome: WriteOutcome) {
-        self.books.begin(now);
+        self.books.begin_outcome(now, outcome);
         if self.batch.as_ref().is_none_or(|flight| flight.batch.attempt != attempt) {
             return;
         }
@@ -159,7 +159,7 @@ impl<R: Clone> Lock<R> {
         let Some(flight) = self.land(books) else { return };
         let next_owner = flight.commit.beginning().next().map(|waiter| waiter.owner.clone());
         let Committed { ended, kept, granted } = flight.commit.committed(books.now, revision);
-        if !ended.is_empty() && !granted.is_empty() {
+        if !granted.is_empty() && ended.iter().any(|(key, _)| !self.is_gone(key)) {
             books.note(&self.name, Happening::HandedOver);
         }
         self.stored = revision;
@@ -209,7 +209,9 @@ impl<R: Clone> Lock<R> {
         let Some(holder) = self.evict(key, books) else { return Duration::ZERO };
         let held = holder.held(books.now);
         let took = holder.released_at.filter(|_| end == End::Released).map(|at| books.now.boot.since(at));
-        books.note(&self.name, Happening::Ended { how: Ending::of(&end), held, took });
+        if !holder.is_gone() {
+            books.note(&self.name, Happening::Ended { how: Ending::of(&end), held, took });
+        }
         let (why, reason, extra) = match end {
             End::Released => (LostReason::Released, "released".to_owned(), None),
             End::Expired => (LostReason::Expired, "expired".to_owned(), Some(EventKind::Expired)),
@@ -219,7 +221,7 @@ impl<R: Clone> Lock<R> {
                 Some(EventKind::Revoked),
             ),
         };
-        books.finish(holder.key, &holder.owner, &self.name, (why, held));
+        holder.finish(&self.name, (why, held), books);
         let event = Event {
             kind: EventKind::Released,
             name: self.name.clone(),

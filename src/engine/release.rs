@@ -103,6 +103,11 @@ impl<R: Clone> Lock<R> {
                     await_answer(answers, (to, lease.id));
                 }
             }
+            // Its id has been forgotten since; the store has not taken the write.
+            Tenure::Gone { held } => {
+                let held = *held;
+                books.released(to, lease.id, held);
+            }
             Tenure::Kept { .. } => {
                 let held = holder.held(now);
                 books.released(to, lease.id, held);

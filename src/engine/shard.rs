@@ -56,9 +56,14 @@ impl<R: Clone> Engine<R> {
     /// How many hold this lock and wait for it.
     pub fn census_of(&self, name: &LockName) -> Census {
         self.locks.get(name).map_or_else(Census::default, |lock| Census {
-            holders: lock.holders.len(),
+            holders: lock.present().count(),
             waiters: lock.queue.len(),
         })
+    }
+
+    /// True where a record of this lock with this revision is no news: [`Engine::handle_delivered`] does for it.
+    pub fn knows(&self, name: &LockName, revision: Revision) -> bool {
+        self.locks.get(name).is_some_and(|lock| lock.stored >= revision)
     }
 
     /// The term that the engine serves.
@@ -119,6 +124,7 @@ impl<R: Clone> Engine<R> {
             "the coordinator is shutting down; repeat the request with the same id to reach the next one",
         )
         .retry_after(std::time::Duration::from_millis(100));
+        self.write_all_put_off();
         for lock in self.locks.values_mut() {
             self.books.about = Some(lock.name.clone());
             let keys: Vec<_> = lock.queue.iter().map(|waiter| waiter.key).collect();

@@ -41,8 +41,7 @@ impl<R: Clone> Engine<R> {
     /// still are lower than those that follow.
     pub(super) fn admin_release(&mut self, to: R, name: &LockName, reason: Option<String>) {
         let lock = self.locks.get_mut(name);
-        let Some(lock) =
-            lock.filter(|lock| !lock.holders.is_empty() || lock.garbled.is_some() || !lock.is_idle())
+        let Some(lock) = lock.filter(|lock| lock.is_held() || lock.garbled.is_some() || !lock.is_idle())
         else {
             self.books.refuse_with(to, Code::NotHolder, format!("nobody holds lock {name}"));
             return;
@@ -121,7 +120,7 @@ impl<R: Clone> Lock<R> {
             // Nobody knows who held it; the administrator's write makes it free.
             return Vec::new();
         }
-        if self.holders.is_empty() {
+        if !self.is_held() {
             books.about = Some(self.name.clone());
             for (to, _) in std::mem::take(&mut self.admins) {
                 books.refuse_with(to, Code::NotHolder, format!("nobody holds lock {}", self.name));
@@ -129,7 +128,7 @@ impl<R: Clone> Lock<R> {
             return Vec::new();
         }
         if let Some((_, reason)) = self.admins.first() {
-            return self.holders.iter().map(|holder| (holder.key, End::Revoked(reason.clone()))).collect();
+            return self.present().map(|holder| (holder.key, End::Revoked(reason.clone()))).collect();
         }
         let mut leaving = Vec::new();
         for index in 0..self.holders.len() {

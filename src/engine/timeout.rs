@@ -40,6 +40,12 @@ impl<R: Clone> Engine<R> {
                     }
                 }
             }
+            Alarm::PutOff(name) => {
+                if let Some(lock) = self.locks.get_mut(&name) {
+                    lock.write_put_off(&mut self.books);
+                }
+                self.tidy(&name);
+            }
             Alarm::Lease(name, key) => {
                 if let Some(lock) = self.locks.get_mut(&name) {
                     lock.lease_alarm(&key, &mut self.books);
@@ -107,7 +113,7 @@ impl<R: Clone> Lock<R> {
         );
         // One that has fallen silent is dropped without a word: nobody listens.
         if timed_out {
-            if self.flight().is_some_and(|flight| flight.doubtful) && self.holders.is_empty() {
+            if self.flight().is_some_and(|flight| flight.doubtful) && !self.is_held() {
                 books.refuse(waiter.reply, in_doubt_refusal());
             } else {
                 let view = self.view(books.now, super::LISTED, false);

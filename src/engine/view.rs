@@ -23,7 +23,7 @@ impl<R: Clone> Lock<R> {
             *budget = budget.saturating_sub(cost);
             affordable
         };
-        let holders = self.holders.iter().take(limit);
+        let holders = self.present().take(limit);
         let holders = holders.map(|holder| HolderView {
             owner: holder.owner.clone(),
             token: holder.token(),
@@ -48,14 +48,14 @@ impl<R: Clone> Lock<R> {
         LockView {
             mode: self.claim_in_use().map_or(Mode::Exclusive, crate::types::Claim::mode),
             holders,
-            holder_count: self.holders.len(),
+            holder_count: self.present().count(),
             waiters,
             waiter_count: self.queue.len(),
         }
     }
 
     fn is_visible(&self) -> bool {
-        !self.holders.is_empty() || !self.queue.is_empty()
+        self.is_held() || !self.queue.is_empty()
     }
 }
 

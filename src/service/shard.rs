@@ -331,6 +331,10 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         let Entry { key, revision, value } = entry;
         self.leadership.saw(revision);
         match key {
+            // The leader's own write comes back to it, and is not read again.
+            Key::Lock(name) if serving.engine.knows(&name, revision) => {
+                serving.engine.handle_delivered(now, revision);
+            }
             Key::Lock(name) => {
                 let content = io::content(value.as_deref());
                 serving.engine.handle_entry(now, LockEntry { name, revision, content });

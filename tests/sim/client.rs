@@ -204,7 +204,7 @@ impl World {
             // Nobody took it, and it is not sent again.
             Got::Nobody(number) if is_plain(number) => self.end_plain(node, number, true),
             Got::Nobody(number) => self.client(node).core.handle_nobody(now, SendNumber(number)),
-            Got::Leads => self.client(node).core.handle_new_leader(now),
+            Got::Leads(epoch) => self.client(node).core.handle_new_leader(now, epoch.get()),
             Got::Answer { number, body, sent_in } => {
                 let (epoch, answer) = decode(&body).unwrap();
                 let told = Told { epoch: epoch.get(), sent_in };
@@ -274,6 +274,11 @@ impl World {
             match effect {
                 Effect::Send { number, ask, .. } => {
                     let to = To { node, inc: self.nodes[node].inc, number: number.0 };
+                    self.publish(node, Msg::Request(Asked { to, ask }));
+                }
+                Effect::Tell { ask, .. } => {
+                    // Nobody hears what is said to such a number.
+                    let to = To { node, inc: self.nodes[node].inc, number: u64::MAX };
                     self.publish(node, Msg::Request(Asked { to, ask }));
                 }
                 Effect::Outcome(handle, outcome) => self.outcome(node, handle, outcome),

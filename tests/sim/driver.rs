@@ -202,7 +202,7 @@ impl World {
             self.call(node, Purpose::Follow { term: number }, Op::Follow);
         }
         self.call(node, Purpose::Identity, Op::Identify);
-        self.publish(node, Msg::Leads);
+        self.publish(node, Msg::Leads(epoch));
     }
 
     pub(super) fn stop(&mut self, node: usize, now: Now) {

@@ -40,7 +40,7 @@ pub(super) enum Msg {
         epoch: Epoch,
         resigned: bool,
     },
-    Leads,
+    Leads(Epoch),
 }
 
 /// What a client gets.
@@ -48,7 +48,7 @@ pub(super) enum Msg {
 pub(super) enum Got {
     Answer { number: u64, body: Bytes, sent_in: u32 },
     Nobody(u64),
-    Leads,
+    Leads(Epoch),
 }
 
 impl World {
@@ -140,11 +140,11 @@ impl World {
                     }
                 }
             }
-            Msg::Leads => {
+            Msg::Leads(epoch) => {
                 for node in self.coords.len()..self.nodes.len() {
                     if let Some(arrives) = self.leg_down(node, self.now) {
                         let inc = self.nodes[node].inc;
-                        self.at(arrives, Event::ToClient { node, inc, got: Got::Leads });
+                        self.at(arrives, Event::ToClient { node, inc, got: Got::Leads(epoch) });
                     }
                 }
             }

@@ -8,7 +8,7 @@ use crate::client::Progress;
 use crate::client::call::{is_negative, is_passing};
 use crate::engine::message::{Code, LostReason as Told};
 use crate::mutant::{self, Mutant};
-use crate::types::{Epoch, Timestamp};
+use crate::types::{Claim, Epoch, Timestamp};
 use crate::wire::reply::{Answer, Granted, Refused};
 
 impl Core {
@@ -36,7 +36,11 @@ impl Core {
     /// An answer to this sending, which speaks for this epoch.
     pub fn handle_answer(&mut self, now: Timestamp, number: SendNumber, epoch: Epoch, answer: Answer) {
         let outdated = epoch.get() < self.epoch;
-        self.epoch = self.epoch.max(epoch.get());
+        if epoch.get() > self.epoch {
+            // The announcement of the new leader may have been missed.
+            self.epoch = epoch.get();
+            self.repeat_releases(now);
+        }
         // What a deposed leader denies, its successor may know better.
         if outdated && is_negative(&answer) && !mutant::is(Mutant::HearOldEpochs) {
             return;
@@ -46,7 +50,7 @@ impl Core {
         match (&sent.about, answer) {
             (About::One(handle), answer) => {
                 let handle = *handle;
-                self.handle_one(now, handle, at, answer);
+                self.handle_one(now, handle, (at, epoch), answer);
             }
             (About::Many(_), Answer::RenewedMany { renewed, lost }) => {
                 let Some(sent) = self.sent.remove(&number) else { return };
@@ -60,10 +64,16 @@ impl Core {
         }
     }
 
-    fn handle_one(&mut self, now: Timestamp, handle: Handle, sent: Timestamp, answer: Answer) {
+    fn handle_one(
+        &mut self,
+        now: Timestamp,
+        handle: Handle,
+        (sent, epoch): (Timestamp, Epoch),
+        answer: Answer,
+    ) {
         match self.take(handle) {
             Some(Entry::Acquiring(acquiring)) => self.acquire_answered(now, handle, acquiring, sent, answer),
-            Some(Entry::Releasing(releasing)) => self.release_answered(now, handle, releasing, answer),
+            Some(Entry::Releasing(releasing)) => self.release_answered(now, handle, releasing, epoch, answer),
             Some(Entry::Held(mut held)) => {
                 // A second grant of the same lease, by a repeat: it may be good for longer.
                 if let Answer::Granted(granted) = answer
@@ -156,6 +166,9 @@ impl Core {
             return;
         }
         self.forget(acquiring.numbers);
+        if acquiring.terms.claim == Claim::Exclusive {
+            self.released.forget(&acquiring.name);
+        }
         let held = Held {
             name: acquiring.name,
             id: granted.id.clone(),
@@ -168,9 +181,23 @@ impl Core {
         self.effects.push_back(Effect::Outcome(handle, Outcome::Granted { granted, deadline }));
     }
 
-    fn release_answered(&mut self, now: Timestamp, handle: Handle, mut releasing: Releasing, answer: Answer) {
+    fn release_answered(
+        &mut self,
+        now: Timestamp,
+        handle: Handle,
+        mut releasing: Releasing,
+        epoch: Epoch,
+        answer: Answer,
+    ) {
         match answer {
-            Answer::Released { held, .. } => self.settle(handle, releasing, Some(held)),
+            Answer::Released { held, .. } if self.is_deposed(epoch) => {
+                // Whoever released need not wait; the leader that follows has to be told all the same.
+                if std::mem::take(&mut releasing.reports) {
+                    self.effects.push_back(Effect::Released(handle, Some(held)));
+                }
+                self.put(handle, Entry::Releasing(releasing));
+            }
+            Answer::Released { held, .. } => self.released(now, handle, releasing, held),
             Answer::Error(Refused { code: Some(Code::NotHolder | Code::Finished), .. }) => {
                 self.settle(handle, releasing, None);
             }

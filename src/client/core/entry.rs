@@ -132,6 +132,7 @@ pub(super) struct Releasing {
     pub(super) name: LockName,
     pub(super) lease: LeaseRef,
     pub(super) keep: Duration,
+    pub(super) ttl: Ttl,
     /// When the lease has ended by itself.
     pub(super) until: Timestamp,
     pub(super) next_send: Timestamp,
@@ -147,6 +148,7 @@ impl Releasing {
             name,
             lease,
             keep: Duration::ZERO,
+            ttl,
             until: now + ttl.get(),
             next_send: now,
             pace,

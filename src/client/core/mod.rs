@@ -10,10 +10,12 @@
 //!   its own, which comes back with the answer; an answer to an unknown number confers nothing.
 //! - A lease is lost at its own deadline, whatever the network does, which is before the coordinator can give
 //!   the lock away.
-//! - What is no longer wanted is released until that is answered, or until it has ended by itself.
+//! - What is no longer wanted is released until that is answered, or until it has ended by itself; and once more
+//!   to each new leader of the following lease time.
 
 mod answers;
 mod entry;
+mod released;
 mod renewals;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::entry::{Acquiring, Entry, Held, Releasing};
+use self::released::Released;
 use super::pace::Pace;
 use crate::engine::message::{Ask, LeaseRef, LockView};
 use crate::mutant::{self, Mutant};
@@ -95,6 +98,13 @@ pub enum Effect {
         /// What is asked.
         ask: Ask,
     },
+    /// Send a release that wants no answer.
+    Tell {
+        /// The lock that stands in the subject.
+        name: LockName,
+        /// What is asked.
+        ask: Ask,
+    },
     /// An acquisition has an outcome.
     Outcome(Handle, Outcome),
     /// A request waits.
@@ -140,6 +150,9 @@ pub struct Core {
     sent: BTreeMap<SendNumber, Sent>,
     /// The highest epoch that any answer spoke for.
     epoch: u64,
+    /// The highest epoch that was announced, by whom is not known.
+    announced: u64,
+    released: Released,
     pace: Pace,
     next_number: u64,
     effects: VecDeque<Effect>,
@@ -155,6 +168,8 @@ impl Core {
             alarms: BTreeSet::new(),
             sent: BTreeMap::new(),
             epoch: 0,
+            announced: 0,
+            released: Released::default(),
             pace,
             next_number: 0,
             effects: VecDeque::new(),
@@ -237,9 +252,10 @@ impl Core {
         }
     }
 
-    /// A leader has taken over: what waits is announced to it, what is held is renewed, what is being released
-    /// is released again. Not all at the same instant.
-    pub fn handle_new_leader(&mut self, now: Timestamp) {
+    /// A leader has taken over, in this epoch or in an unknown one (0): what waits is announced to it, what is held
+    /// is renewed, what is being released or was lately is released again. Not all at the same instant.
+    pub fn handle_new_leader(&mut self, now: Timestamp, epoch: u64) {
+        self.announced = self.announced.max(epoch);
         let handles: Vec<_> = self.entries.keys().copied().collect();
         for handle in handles {
             if mutant::is(Mutant::NoReannounce) {
@@ -251,6 +267,7 @@ impl Core {
                 self.put(handle, entry);
             }
         }
+        self.repeat_releases(now);
     }
 
     /// Somebody says that the lease with this token is over. Anybody can say so, and the coordinator knows: it is

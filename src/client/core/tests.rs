@@ -237,7 +237,7 @@ fn a_new_leader_hears_of_everything_at_once() {
     let (number, id) = acquire(&mut core, 1_100, Handle(2), options(60_000));
     core.handle_answer(at(1_110), number, epoch(1), Answer::Queued { id, position: 1, holder_count: 1 });
     effects(&mut core);
-    core.handle_new_leader(at(1_200));
+    core.handle_new_leader(at(1_200), 0);
     core.handle_timeout(at(1_300));
     let asks: Vec<_> = sends(&mut core).into_iter().map(|(_, ask)| ask).collect();
     assert!(asks.iter().any(|ask| matches!(ask, Ask::RenewMany { .. })), "{asks:?}");
@@ -307,7 +307,7 @@ fn a_copy_that_still_travels_is_taken_back_when_the_answer_to_another_was_no() {
 fn a_late_place_in_the_old_leaders_queue_does_not_put_off_the_announcement_to_the_new_one() {
     let mut core = core();
     let (number, id) = acquire(&mut core, 1_000, T, options(60_000));
-    core.handle_new_leader(at(1_200));
+    core.handle_new_leader(at(1_200), 0);
     core.handle_answer(at(1_210), number, epoch(1), Answer::Queued { id, position: 1, holder_count: 1 });
     effects(&mut core);
     core.handle_timeout(at(1_300));
@@ -339,4 +339,89 @@ fn a_waiter_whose_grant_found_nobody_waits_on_under_another_id() {
     let (number, _) = acquire(&mut core, 2_000, Handle(2), options(60_000).id(id));
     core.handle_answer(at(2_010), number, epoch(1), refused(Code::Finished));
     assert!(matches!(effects(&mut core)[..], [Effect::Outcome(Handle(2), Outcome::Refused(_)), ..]));
+}
+
+/// The number of the only release that is sent at this time.
+fn releases(core: &mut Core, now: u64) -> Vec<SendNumber> {
+    core.handle_timeout(at(now));
+    let releases = sends(core).into_iter().filter(|(_, ask)| matches!(ask, Ask::Release { .. }));
+    releases.map(|(number, _)| number).collect()
+}
+
+fn released(id: &LeaseId) -> Answer {
+    Answer::Released { id: Some(id.clone()), held: Duration::from_millis(5) }
+}
+
+/// A coordinator may answer a release before it has written it.
+#[test]
+fn what_was_released_is_released_again_to_a_new_leader() {
+    let mut core = core();
+    let id = holding(&mut core, T);
+    core.release(at(2_000), T, Duration::ZERO);
+    let (number, _) = sends(&mut core).remove(0);
+    core.handle_answer(at(2_001), number, epoch(1), released(&id));
+    assert!(core.is_empty(), "it is answered");
+    assert!(effects(&mut core).iter().any(|effect| matches!(effect, Effect::Released(T, Some(_)))));
+    core.handle_new_leader(at(3_000), 2);
+    let again = releases(&mut core, 3_100);
+    assert_eq!(again.len(), 1);
+    core.handle_answer(at(3_101), again[0], epoch(2), released(&id));
+    assert!(core.is_empty() && !effects(&mut core).iter().any(|e| matches!(e, Effect::Released(..))));
+    core.handle_new_leader(at(3_000 + 2 * TTL), 3);
+    assert!(releases(&mut core, 4_000 + 2 * TTL).is_empty(), "by now it has ended by itself");
+}
+
+#[test]
+fn a_new_leader_that_was_not_announced_is_told_when_it_is_heard_of() {
+    let mut core = core();
+    let id = holding(&mut core, T);
+    core.release(at(2_000), T, Duration::ZERO);
+    let (number, _) = sends(&mut core).remove(0);
+    core.handle_answer(at(2_001), number, epoch(1), released(&id));
+    let (other, _) = acquire(&mut core, 3_000, Handle(2), options(0));
+    core.handle_answer(at(3_001), other, epoch(2), held());
+    assert_eq!(releases(&mut core, 3_200).len(), 1);
+}
+
+/// The deposed leader does not know of its successor yet, and will not write what it has answered.
+#[test]
+fn the_answer_of_a_leader_that_was_deposed_does_not_end_a_release() {
+    let mut core = core();
+    let id = holding(&mut core, T);
+    core.handle_new_leader(at(1_900), 2);
+    core.release(at(2_000), T, Duration::ZERO);
+    let (number, _) = sends(&mut core).remove(0);
+    core.handle_answer(at(2_001), number, epoch(1), released(&id));
+    let told = |core: &mut Core| effects(core).iter().any(|effect| matches!(effect, Effect::Released(T, _)));
+    assert!(told(&mut core), "nobody waits for a leader that is not there yet");
+    let again = releases(&mut core, 3_000);
+    assert_eq!(again.len(), 1);
+    core.handle_answer(at(3_001), again[0], epoch(2), refused(Code::NotHolder));
+    assert!(core.is_empty() && !told(&mut core));
+}
+
+#[test]
+fn a_grant_to_one_alone_shows_that_earlier_releases_are_written() {
+    let mut core = core();
+    let id = holding(&mut core, T);
+    core.release(at(2_000), T, Duration::ZERO);
+    let (number, _) = sends(&mut core).remove(0);
+    core.handle_answer(at(2_001), number, epoch(1), released(&id));
+    let (number, id) = acquire(&mut core, 2_002, Handle(2), options(0));
+    core.handle_answer(at(2_003), number, epoch(1), granted(&id, 512, 0));
+    effects(&mut core);
+    core.handle_new_leader(at(2_100), 2);
+    assert!(releases(&mut core, 2_300).is_empty());
+}
+
+#[test]
+fn a_detached_release_is_one_message_and_another_to_a_new_leader() {
+    let mut core = core();
+    let id = holding(&mut core, T);
+    core.release_detached(at(2_000), T, Duration::ZERO);
+    let told = effects(&mut core);
+    let [Effect::Tell { ask: Ask::Release { lease, .. }, .. }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&lease.id, core.is_empty()), (&id, true));
+    core.handle_new_leader(at(3_000), 2);
+    assert_eq!(releases(&mut core, 3_100).len(), 1);
 }
