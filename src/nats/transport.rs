@@ -16,6 +16,10 @@ use crate::transport::{Message, Transport, TransportError};
 /// How long the server may take to confirm a subscription.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A question that the server answers by itself, to every user of every account: who am I? Nobody else can take it,
+/// not even one who listens to everything.
+const WHO_AM_I: &str = "$SYS.REQ.USER.INFO";
+
 /// How long the library may take to tell of a refusal that has arrived. Nobody subscribes often.
 const REFUSAL_DELAY_MAX: Duration = Duration::from_millis(2);
 
@@ -87,18 +91,18 @@ impl Connection {
     /// Waits until the server has done everything that this connection has sent it.
     ///
     /// The library's `flush` only empties its own buffer. The server works in order, so an answer to anything
-    /// will do: here that nobody listens on a subject of this connection's own, or that it must not be used.
+    /// will do, and that this connection may not ask is one, too.
     async fn round_trip(&self) -> Result<(), TransportError> {
         let mark = self.denials().mark();
-        let subject = self.client().new_inbox();
         let request = Request::new().timeout(Some(CONFIRM_TIMEOUT));
-        let concerns = |denial: &Denial| denial.subject == subject;
+        let concerns = |denial: &Denial| denial.subject == WHO_AM_I;
         // The library subscribes to the answers of all requests once, so that may have been refused long ago.
-        let inboxes = subject.rsplit_once('.').map_or("", |(prefix, _)| prefix);
+        let inbox = self.client().new_inbox();
+        let inboxes = inbox.rsplit_once('.').map_or("", |(prefix, _)| prefix);
         let deaf =
             |denial: &Denial| denial.action == Action::Subscribe && denial.subject.starts_with(inboxes);
         let answer = tokio::select! {
-            answer = self.client().send_request(subject.clone(), request) => answer,
+            answer = self.client().send_request(WHO_AM_I, request) => answer,
             _ = self.denials().wait(mark, concerns) => return Ok(()),
             denial = self.denials().wait(0, deaf) => return Err(TransportError::Refused(denial.to_string())),
         };

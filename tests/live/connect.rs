@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use natslock::clock::{SystemClock, within};
-use natslock::nats::{ConnectError, ConnectOptions, Credentials, connect};
+use natslock::nats::{ConnectError, ConnectOptions, Credentials, NatsTransport, connect};
+use natslock::transport::Transport as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
@@ -38,6 +39,18 @@ async fn wrong_credentials_are_told_apart() {
     }
     let credentials = Credentials::User { name: "ada".into(), password: "right".into() };
     connect(&ConnectOptions { credentials, ..server.options() }).await.unwrap();
+}
+
+/// Somebody listens to everything, if only to look: then nobody is told that nobody is there.
+#[tokio::test]
+async fn one_who_hears_everything_is_in_nobodys_way() {
+    let server = NatsServer::start_bare("").await;
+    let onlooker = NatsTransport::new(server.connect().await);
+    let _heard = onlooker.subscribe(">".into()).await.unwrap();
+    let transport = NatsTransport::new(server.connect().await);
+    let subscribing = transport.subscribe("a.b".into());
+    let subscribed = within(&SystemClock, Duration::from_secs(3), subscribing).await;
+    assert!(subscribed.expect("well before the confirmation is given up").is_ok());
 }
 
 #[tokio::test]
