@@ -177,7 +177,9 @@ impl World {
     fn quarantine(&mut self, node: usize, why: String) {
         self.tell(|| format!("coordinator {node} quarantines the shard: {why}"));
         self.quarantines += 1;
-        if self.coords[node].proof.is_none() && !self.coords[node].hint {
+        // Of a store that did go back there are more signs than those that must be seen.
+        let (coord, lost) = (&self.coords[node], self.stream.generation > 0);
+        if !lost && coord.proof.is_none() && !coord.hint {
             self.judge(Err(format!("S11: coordinator {node} is quarantined without a cause: {why}")));
         }
         let coord = &mut self.coords[node];
