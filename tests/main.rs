@@ -21,6 +21,8 @@ mod measures;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod observability;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod properties;
@@ -28,6 +30,8 @@ mod properties;
 mod scenarios;
 #[cfg(test)]
 mod security;
+#[cfg(test)]
+mod spans;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

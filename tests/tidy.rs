@@ -21,7 +21,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("blocking", &["types", "engine", "clock", "nats", "service", "client", "connect"]),
     (
         "cli",
-        &["types", "engine", "clock", "wire", "store", "transport", "nats", "service", "client", "connect"],
+        &[
+            "types",
+            "engine",
+            "clock",
+            "wire",
+            "measures",
+            "store",
+            "transport",
+            "nats",
+            "service",
+            "client",
+            "connect",
+        ],
     ),
 ];
 const FUNCTION_LINES_MAX: usize = 70;

@@ -8,6 +8,7 @@ mod describe;
 mod duration;
 mod error;
 mod exit;
+mod http;
 mod keeper;
 mod logging;
 mod output;

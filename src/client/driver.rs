@@ -15,11 +15,11 @@ use super::core::{Core, CoreConfig, Effect, Handle, Outcome, SendNumber};
 use super::error::{AcquireError, Contended};
 use super::guard::LeaseState;
 use super::options::Terms;
-use super::{ClientOptions, Progress};
+use super::{ClientOptions, Progress, report};
 use crate::clock::{Clock as _, SystemClock};
 use crate::engine::message::{Ask, EventKind};
 use crate::transport::{Impatient, Message, SharedTransport, Transport as _, TransportError};
-use crate::types::{CoordinatorId, LockName, Timestamp};
+use crate::types::{CoordinatorId, Epoch, LockName, Timestamp};
 use crate::wire::Format;
 use crate::wire::event::{self, Heard};
 use crate::wire::reply::decode;
@@ -61,6 +61,13 @@ pub(super) enum Conclusion {
     Failed(AcquireError),
 }
 
+/// An acquisition without an outcome, and since when.
+struct Pending {
+    began: Timestamp,
+    told: oneshot::Sender<Conclusion>,
+    progress: mpsc::UnboundedSender<Progress>,
+}
+
 struct Driver {
     core: Core,
     options: ClientOptions,
@@ -73,10 +80,12 @@ struct Driver {
     leaders: watch::Receiver<u64>,
     /// What administrators have taken: a lease of this client may be among it.
     revoked: BoxStream<'static, Message>,
-    acquiring: HashMap<Handle, (oneshot::Sender<Conclusion>, mpsc::UnboundedSender<Progress>)>,
+    acquiring: HashMap<Handle, Pending>,
     held: HashMap<Handle, Arc<LeaseState>>,
-    releasing: HashMap<Handle, oneshot::Sender<Option<Duration>>>,
+    releasing: HashMap<Handle, (Timestamp, oneshot::Sender<Option<Duration>>)>,
     settling: Vec<oneshot::Sender<()>>,
+    /// The epoch that the latest answer spoke for.
+    epoch: Option<Epoch>,
     /// All guards and clients are gone: what is being released is waited for, then the task ends.
     closing: bool,
 }
@@ -116,6 +125,7 @@ pub(super) async fn start(
         held: HashMap::new(),
         releasing: HashMap::new(),
         settling: Vec::new(),
+        epoch: None,
         closing: false,
     };
     // The task holds what announces new leaders.
@@ -177,7 +187,7 @@ impl Driver {
     fn obey(&mut self, now: Timestamp, command: Command) {
         match command {
             Command::Acquire(Acquisition { handle, name, terms, told, progress }) => {
-                self.acquiring.insert(handle, (told, progress));
+                self.acquiring.insert(handle, Pending { began: now, told, progress });
                 self.core.acquire(now, handle, name, terms);
             }
             Command::GiveUp(handle) => {
@@ -187,7 +197,7 @@ impl Driver {
             }
             Command::Release { handle, keep, told } => {
                 self.held.remove(&handle);
-                told.map(|told| self.releasing.insert(handle, told));
+                told.map(|told| self.releasing.insert(handle, (now, told)));
                 self.core.release(now, handle, keep);
             }
             Command::Detach { handle, keep } => {
@@ -210,7 +220,10 @@ impl Driver {
             return;
         }
         match decode(&message.payload) {
-            Ok((epoch, answer)) => self.core.handle_answer(now, number, epoch, answer),
+            Ok((epoch, answer)) => {
+                self.epoch = Some(epoch);
+                self.core.handle_answer(now, number, epoch, answer);
+            }
             Err(error) => tracing::warn!(%error, "an answer cannot be read"),
         }
     }
@@ -252,24 +265,27 @@ impl Driver {
         match effect {
             Effect::Outcome(handle, outcome) => self.tell_outcome(handle, outcome, reply),
             Effect::Progress(handle, progress) => {
-                if let Some((_, reports)) = self.acquiring.get(&handle) {
+                if let Some(pending) = self.acquiring.get(&handle) {
                     // Nobody has to listen.
-                    let _ = reports.send(progress);
+                    let _ = pending.progress.send(progress);
                 }
             }
             Effect::Extended(handle, deadline) => {
                 if let Some(state) = self.held.get(&handle) {
+                    report::renewed();
                     state.extend(deadline);
                 }
             }
             Effect::Lost(handle, why) => {
                 if let Some(state) = self.held.remove(&handle) {
+                    report::lost(why);
                     tracing::warn!(?why, token = %state.granted.token, "a lock was lost");
                     state.lose(why);
                 }
             }
             Effect::Released(handle, held) => {
-                if let Some(told) = self.releasing.remove(&handle) {
+                if let Some((began, told)) = self.releasing.remove(&handle) {
+                    report::released(held, SystemClock::boot().since(began));
                     // Whoever waited may be gone.
                     let _ = told.send(held);
                 }
@@ -279,10 +295,11 @@ impl Driver {
     }
 
     fn tell_outcome(&mut self, handle: Handle, outcome: Outcome, reply: &Bytes) {
-        let Some((told, _)) = self.acquiring.remove(&handle) else { return };
+        let Some(Pending { began, told, .. }) = self.acquiring.remove(&handle) else { return };
+        report::acquired(&outcome, SystemClock::boot().since(began));
         let error = match outcome {
             Outcome::Granted { granted, deadline } => {
-                let state = Arc::new(LeaseState::new(granted, reply.clone(), deadline));
+                let state = Arc::new(LeaseState::new(granted, reply.clone(), deadline, self.epoch));
                 self.held.insert(handle, Arc::clone(&state));
                 // Where the future was dropped at this very moment, its last act gives the lock back.
                 let _ = told.send(Conclusion::Granted(state));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::Client;
 use super::core::{Handle, LostReason};
@@ -15,7 +16,7 @@ use super::driver::Command;
 use super::error::Lost;
 use crate::clock::SystemClock;
 use crate::engine::message::LeaseRef;
-use crate::types::{LeaseId, LockName, Timestamp, Token, Ttl};
+use crate::types::{Epoch, LeaseId, LockName, Timestamp, Token, Ttl};
 use crate::wire::reply::Granted;
 
 /// What the background task and the guard share of a lease.
@@ -24,6 +25,8 @@ pub(super) struct LeaseState {
     pub(super) granted: Granted,
     /// The grant as it came.
     pub(super) reply: Bytes,
+    /// The epoch of the leader that granted it.
+    epoch: Option<Epoch>,
     /// The deadline, in nanoseconds of the boot clock.
     deadline: AtomicU64,
     lost: CancellationToken,
@@ -31,9 +34,9 @@ pub(super) struct LeaseState {
 }
 
 impl LeaseState {
-    pub(super) fn new(granted: Granted, reply: Bytes, deadline: Timestamp) -> Self {
+    pub(super) fn new(granted: Granted, reply: Bytes, deadline: Timestamp, epoch: Option<Epoch>) -> Self {
         let deadline = AtomicU64::new(nanos(deadline));
-        Self { granted, reply, deadline, lost: CancellationToken::new(), reason: Mutex::new(None) }
+        Self { granted, reply, epoch, deadline, lost: CancellationToken::new(), reason: Mutex::new(None) }
     }
 
     pub(super) fn extend(&self, deadline: Timestamp) {
@@ -75,6 +78,8 @@ pub struct LockGuard {
     name: LockName,
     state: Arc<LeaseState>,
     keep: Duration,
+    /// Open as long as the lock is held.
+    span: Span,
     /// Whether the background task still has to be told of the end.
     armed: bool,
 }
@@ -111,14 +116,29 @@ impl Lease {
 }
 
 impl LockGuard {
-    pub(super) const fn new(
+    pub(super) fn new(
         client: Client,
         handle: Handle,
         name: LockName,
         state: Arc<LeaseState>,
         keep: Duration,
     ) -> Self {
-        Self { client, handle, name, state, keep, armed: true }
+        // The span of whoever acquired it may end long before.
+        let span = tracing::info_span!(
+            parent: None,
+            "hold",
+            lock = name.as_str(),
+            owner = client.options().owner.as_str(),
+            token = state.granted.token.get(),
+            epoch = state.epoch.map(Epoch::get),
+        );
+        span.follows_from(Span::current());
+        Self { client, handle, name, state, keep, span, armed: true }
+    }
+
+    /// The epoch of the leader that granted it.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.state.epoch
     }
 
     /// The lock.
@@ -204,7 +224,15 @@ impl LockGuard {
         self.armed = false;
         let command = Command::Release { handle: self.handle, keep: self.keep, told: Some(told) };
         self.client.commands.send(command).ok()?;
-        released.await.ok().flatten()
+        let span = tracing::info_span!(
+            parent: &self.span,
+            "release",
+            lock = self.name.as_str(),
+            owner = self.client.options().owner.as_str(),
+            token = self.token().get(),
+            epoch = self.epoch().map(Epoch::get),
+        );
+        released.instrument(span).await.ok().flatten()
     }
 
     /// Gives the lock back with one message and waits for nothing: half the messages of [`LockGuard::release`], and

@@ -14,12 +14,14 @@ mod guard;
 mod link;
 mod options;
 mod pace;
+mod report;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument as _;
 
 #[cfg(feature = "coordinator")]
 use crate::clock::SystemClock;
@@ -185,9 +187,28 @@ impl Client {
         &self,
         name: &str,
         options: AcquireOptions,
-        mut report: impl FnMut(Progress),
+        report: impl FnMut(Progress),
     ) -> Result<LockGuard, AcquireError> {
         let name = LockName::encode(name).map_err(OptionsError::from)?;
+        let span = tracing::info_span!(
+            "acquire",
+            lock = name.as_str(),
+            owner = self.options().owner.as_str(),
+            token = tracing::field::Empty,
+            epoch = tracing::field::Empty,
+        );
+        let guard = self.acquire_named(name, options, report).instrument(span.clone()).await?;
+        span.record("token", guard.token().get());
+        guard.epoch().map(|epoch| span.record("epoch", epoch.get()));
+        Ok(guard)
+    }
+
+    async fn acquire_named(
+        &self,
+        name: LockName,
+        options: AcquireOptions,
+        mut report: impl FnMut(Progress),
+    ) -> Result<LockGuard, AcquireError> {
         let terms = options.check()?;
         let keep = terms.keep;
         let handle = Handle(self.handles.fetch_add(1, Ordering::Relaxed));
@@ -197,13 +218,19 @@ impl Client {
         // Whatever happens from here on, the request is taken back unless a guard takes over.
         let mut pending = Pending { commands: &self.commands, handle: Some(handle) };
         self.commands.send(Command::Acquire(acquisition)).map_err(|_| AcquireError::Closed)?;
+        // Open from the news that the request waits to its end.
+        let mut wait = None;
         let conclusion = loop {
             tokio::select! {
                 biased;
-                Some(progress) = reports.recv() => report(progress),
+                Some(progress) = reports.recv() => {
+                    wait.get_or_insert_with(|| self.wait_span(&name));
+                    report(progress);
+                }
                 done = &mut outcome => break done.map_err(|_| AcquireError::Closed)?,
             }
         };
+        drop(wait);
         match conclusion {
             Conclusion::Granted(state) => {
                 pending.handle = None;
@@ -211,6 +238,10 @@ impl Client {
             }
             Conclusion::Failed(error) => Err(error),
         }
+    }
+
+    fn wait_span(&self, name: &LockName) -> tracing::Span {
+        tracing::info_span!("wait", lock = name.as_str(), owner = self.options().owner.as_str())
     }
 
     /// Who holds a lock and who waits for it; nobody where it is free.

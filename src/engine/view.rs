@@ -81,6 +81,25 @@ impl<R: Clone> Engine<R> {
     }
 
     pub(super) fn list(&mut self, to: R, prefix: &str, limit: usize, after: Option<&LockName>) {
+        let (locks, next) = self.page(self.books.now, prefix, after, (limit, super::LISTED));
+        self.books.reply(to, Reply::List { locks, next });
+    }
+
+    /// The lock as it stands, with at most `limit` holders and waiters, if anybody holds it or waits for it.
+    pub fn look(&self, now: Now, name: &LockName, limit: usize) -> Option<LockView> {
+        let lock = self.locks.get(name).filter(|lock| lock.is_visible())?;
+        Some(lock.view(now, limit, true))
+    }
+
+    /// At most `limit` of the locks that are held or waited for, in order of their names, each with at most
+    /// `listed` holders and waiters; and the last name where there are more.
+    pub fn page(
+        &self,
+        now: Now,
+        prefix: &str,
+        after: Option<&LockName>,
+        (limit, listed): (usize, usize),
+    ) -> (Vec<(LockName, LockView)>, Option<LockName>) {
         use std::ops::Bound;
         let from = match after {
             Some(name) if name.as_str() >= prefix => Bound::Excluded(name.as_str()),
@@ -101,8 +120,8 @@ impl<R: Clone> Engine<R> {
                 break;
             }
             budget = budget.saturating_sub(name.as_str().len() + ROW_BYTES);
-            locks.push((name.clone(), lock.view_within(self.books.now, super::LISTED, true, &mut budget)));
+            locks.push((name.clone(), lock.view_within(now, listed, true, &mut budget)));
         }
-        self.books.reply(to, Reply::List { locks, next });
+        (locks, next)
     }
 }

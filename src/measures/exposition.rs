@@ -77,7 +77,11 @@ pub fn text(measures: &Measures, standing: &Standing, census: impl Fn(&LockName)
     text.one("natslock_holders", &[], standing.census.holders as u64);
     text.one("natslock_waiters", &[], standing.census.waiters as u64);
     let requests = measures.requests();
-    text.many("natslock_requests_total", "verb", requests.map(|(verb, count)| (verb.as_str(), count)));
+    text.many(
+        "natslock_requests_total",
+        "verb",
+        requests.map(|(verb, requests)| (verb.as_str(), requests.count)),
+    );
     counters(&mut text, total);
     let codes = Code::ALL.into_iter().zip(total.refusals);
     text.many("natslock_refusals_total", "code", codes.map(|(code, count)| (code.as_str(), count)));

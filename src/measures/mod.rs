@@ -16,6 +16,8 @@ mod recent;
 mod spread;
 mod sums;
 
+use std::time::Duration;
+
 use crate::engine::Census;
 use crate::engine::fact::{Fact, Happening};
 use crate::engine::message::Code;
@@ -37,7 +39,20 @@ pub struct Measures {
     total: Sums,
     busiest: Busiest,
     recent: Recent,
-    requests: [u64; Verb::ALL.len()],
+    requests: [Requests; Verb::ALL.len()],
+}
+
+/// The requests with one verb.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Requests {
+    /// All that could be read that far.
+    pub count: u64,
+    /// Those that made no sense.
+    pub rejected: u64,
+    /// Why the latest of them made none.
+    pub last: Option<Code>,
+    /// How long those took of which that is counted (acquire and release), all together.
+    pub took: Duration,
 }
 
 impl Measures {
@@ -48,7 +63,7 @@ impl Measures {
             total: Sums::default(),
             busiest: Busiest::default(),
             recent: Recent::default(),
-            requests: [0; Verb::ALL.len()],
+            requests: [Requests::default(); Verb::ALL.len()],
         }
     }
 
@@ -73,12 +88,31 @@ impl Measures {
 
     /// A request has arrived and could be read that far.
     pub const fn asked(&mut self, verb: Verb) {
-        self.requests[verb as usize] += 1;
+        self.requests[verb as usize].count += 1;
     }
 
-    /// How many requests there were of each verb.
-    pub fn requests(&self) -> impl Iterator<Item = (Verb, u64)> {
-        Verb::ALL.into_iter().zip(self.requests)
+    /// A request of this verb made no sense.
+    pub const fn rejected(&mut self, verb: Verb, code: Code) {
+        let requests = &mut self.requests[verb as usize];
+        requests.rejected += 1;
+        requests.last = Some(code);
+    }
+
+    /// The requests of each verb.
+    pub fn requests(&self) -> impl Iterator<Item = (Verb, Requests)> {
+        Verb::ALL.into_iter().zip(self.requests).map(|(verb, requests)| {
+            let took = match verb {
+                Verb::Acquire => self.total.acquire.sum(),
+                Verb::Release => self.total.release.sum(),
+                _ => Duration::ZERO,
+            };
+            (verb, Requests { took, ..requests })
+        })
+    }
+
+    /// Since when all this is counted.
+    pub const fn since(&self) -> WallTime {
+        self.since
     }
 
     /// The coordinator has taken over. That concerns every lock.

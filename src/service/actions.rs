@@ -9,9 +9,9 @@ use super::io;
 use super::leadership::Action;
 use super::outbox::ReplyTo;
 use super::report::Reporting;
-use super::shard::{Command, Serving, Shard};
+use super::shard::{Serving, Shard};
 use crate::clock::Clock;
-use crate::engine::message::{Now, Output};
+use crate::engine::message::{Event, Now, Output};
 use crate::engine::{Engine, Term};
 use crate::store::Store;
 use crate::transport::Transport;
@@ -21,6 +21,20 @@ use crate::wire::info::Leader;
 
 /// How long a resignation may take.
 const RESIGN_FOR: Duration = Duration::from_secs(3);
+
+/// What happens to locks, for who wants it in the log. No ids: whoever reads the log could release.
+fn log(epoch: Epoch, event: &Event) {
+    tracing::debug!(
+        lock = event.name.as_str(),
+        owner = event.owner.as_str(),
+        token = event.token.get(),
+        epoch = epoch.get(),
+        held_ms = event.held.map(|held| u64::try_from(held.as_millis()).unwrap_or(u64::MAX)),
+        waiters = event.waiter_count,
+        "{}",
+        event.kind.as_str(),
+    );
+}
 
 impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     /// Does what the leadership and the engine want done, until neither wants anything.
@@ -44,7 +58,10 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         match output {
             Output::Reply { to, reply } => self.outbox.reply(&to, epoch, &reply).await,
             Output::Grant { to, grant, number } => self.outbox.grant(&to, epoch, grant, number).await,
-            Output::Event(event) => self.outbox.event(epoch, &event).await,
+            Output::Event(event) => {
+                log(epoch, &event);
+                self.outbox.event(epoch, &event).await;
+            }
             Output::Write(write) => self.work.push(io::write(self.store.clone(), term, after, write)),
             Output::Batch(batch) => {
                 self.work.push(io::write_batch(self.store.clone(), term, epoch, after, batch))
@@ -137,12 +154,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     }
 
     /// Tells those who wait, falls silent, and writes the resignation.
-    pub(super) async fn stop(&mut self, now: Now, command: Option<Command>) {
-        // A coordinator whose owner is gone ends like one that was told to.
-        let told = match command {
-            Some(Command::Shutdown(told)) => told,
-            None => oneshot::channel().0,
-        };
+    pub(super) async fn stop(&mut self, now: Now, told: oneshot::Sender<()>) {
         if let Some(serving) = &mut self.serving {
             serving.requests = None;
             serving.engine.handle_shutdown(now);

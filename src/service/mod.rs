@@ -3,7 +3,9 @@
 mod actions;
 mod config;
 mod counting;
+mod discovery;
 mod io;
+mod observer;
 // Not a part of the interface: the simulator in tests/sim drives the real step function.
 #[doc(hidden)]
 pub mod leadership;
@@ -29,6 +31,7 @@ use crate::wire::subject::SubjectSpace;
 use self::shard::{Command, Shard};
 
 pub use self::config::Config;
+pub use self::observer::{Observer, Picture, Wish};
 
 /// The shortest leadership lease that is allowed.
 pub const LEADER_LEASE_MIN: Duration = Duration::from_secs(1);
@@ -95,6 +98,7 @@ pub enum StartError {
 pub struct Coordinator {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Status>,
+    observer: Observer,
     task: JoinHandle<()>,
 }
 
@@ -125,8 +129,9 @@ impl Coordinator {
         drop(transport.subscribe(requests).await?);
         let (commands, inbox) = mpsc::channel(1);
         let (told, status) = watch::channel(Status::Standby);
+        let observer = Observer::new(&commands, status.clone(), store.clone(), clock.clone());
         let shard = Shard::new((store, transport, clock), config, identity, inbox, told).await?;
-        Ok(Self { commands, status, task: tokio::spawn(shard.run()) })
+        Ok(Self { commands, status, observer, task: tokio::spawn(shard.run()) })
     }
 
     /// What it is doing.
@@ -137,6 +142,11 @@ impl Coordinator {
     /// To follow what it is doing, also beyond its end.
     pub(crate) fn watch(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// A way to look at what it does, which does not keep it alive.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
     }
 
     /// Waits until it leads and serves requests; `false` where it ends before that. While another coordinator

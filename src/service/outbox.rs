@@ -1,5 +1,6 @@
 //! What leaves the coordinator: replies, grants, events and signs of life.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,13 +31,26 @@ pub(super) struct Outbox<T, C> {
     shard: ShardId,
     /// Where the server says that nobody took a grant: this and the grant's number.
     notices: String,
+    /// The latest events, and how many there were before them.
+    latest: VecDeque<Bytes>,
+    forgotten: u64,
 }
+
+/// How many of the latest events are kept, for who looks.
+const LATEST_MAX: usize = 200;
 
 impl<T: Transport, C: Clock> Outbox<T, C> {
     pub(super) fn new(transport: T, clock: C, config: &Config) -> Self {
         let notices = transport.new_inbox();
         let subjects = SubjectSpace::new(config.namespace.clone());
-        Self { sender: Impatient::new(transport, clock), subjects, shard: config.shard, notices }
+        Self {
+            sender: Impatient::new(transport, clock),
+            subjects,
+            shard: config.shard,
+            notices,
+            latest: VecDeque::new(),
+            forgotten: 0,
+        }
     }
 
     /// What to subscribe to for the notices.
@@ -58,14 +72,31 @@ impl<T: Transport, C: Clock> Outbox<T, C> {
         self.send(to.subject.to_string(), None, body).await;
     }
 
+    /// To whoever looks for services of NATS.
+    pub(super) async fn introduce(&self, subject: String, body: Bytes) {
+        self.send(subject, None, body).await;
+    }
+
     pub(super) async fn grant(&self, to: &ReplyTo, epoch: Epoch, grant: Grant, number: GrantNumber) {
         let body = reply::encode_grant(to.format, epoch, &grant);
         let notice = format!("{}.{}", self.notices, number.0);
         self.send(to.subject.to_string(), Some(notice), body).await;
     }
 
-    pub(super) async fn event(&self, epoch: Epoch, what: &Event) {
-        self.send(self.subjects.event(what.kind, &what.name), None, event::encode(epoch, what)).await;
+    pub(super) async fn event(&mut self, epoch: Epoch, what: &Event) {
+        let body = event::encode(epoch, what);
+        if self.latest.len() >= LATEST_MAX {
+            self.latest.pop_front();
+            self.forgotten += 1;
+        }
+        self.latest.push_back(body.clone());
+        self.send(self.subjects.event(what.kind, &what.name), None, body).await;
+    }
+
+    /// The events behind the first `seen` that are still known, and how many there were altogether.
+    pub(super) fn events_after(&self, seen: u64) -> (Vec<Bytes>, u64) {
+        let known = usize::try_from(seen.saturating_sub(self.forgotten)).unwrap_or(usize::MAX);
+        (self.latest.iter().skip(known).cloned().collect(), self.forgotten + self.latest.len() as u64)
     }
 
     /// Tells everybody that a leader has taken over.

@@ -18,6 +18,14 @@ use crate::wire::stats;
 const PROTOCOL: u64 = 1;
 
 impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
+    /// Nobody was there to take a grant.
+    pub(super) fn handle_notice(&mut self, now: Now, message: &Message) {
+        let number = self.outbox.noticed(&message.subject).filter(|_| message.no_responders);
+        if let (Some(number), Some(serving)) = (number, &mut self.serving) {
+            serving.engine.handle_undelivered(now, number);
+        }
+    }
+
     /// One request. A leader that is not sure says nothing, not even that the request makes no sense (S3).
     pub(super) async fn handle_request(&mut self, now: Now, message: Message) {
         let Some(term) = self.serving.as_ref().map(|serving| serving.engine.term()) else { return };
@@ -58,6 +66,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             Err(rejected) => {
                 if let Some(verb) = rejected.verb {
                     self.measures.asked(verb);
+                    self.measures.rejected(verb, rejected.refusal.code);
                 }
                 let reply = subject.map(|subject| ReplyTo { subject, format: rejected.format });
                 self.refuse(reply.as_ref(), epoch, rejected.refusal).await;

@@ -13,8 +13,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Status;
 use super::config::Config;
+use super::discovery;
 use super::io::{self, Done};
 use super::leadership::{Identity, Leadership};
+use super::observer::Look;
 use super::outbox::{Outbox, ReplyTo};
 use super::rates::Rates;
 use super::report::Reporting;
@@ -33,6 +35,8 @@ const FLUSH_FOR: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What the owner of a coordinator may tell it.
 pub(super) enum Command {
+    /// To tell what it has counted and what it knows.
+    Look(Look),
     /// To resign and end; the sender is told when that is done.
     Shutdown(oneshot::Sender<()>),
 }
@@ -46,6 +50,7 @@ enum Input {
     Notice(Option<Message>),
     Inquiry(Option<Message>),
     Request(Option<Message>),
+    Discovery(Message),
     Time,
 }
 
@@ -89,6 +94,7 @@ pub(super) struct Shard<S, T, C> {
     heartbeats: BoxStream<'static, Message>,
     notices: BoxStream<'static, Message>,
     inquiries: BoxStream<'static, Message>,
+    discovery: BoxStream<'static, Message>,
     pub(super) status: watch::Sender<Status>,
     pub(super) terms: u64,
     pub(super) stopping: Option<(Timestamp, oneshot::Sender<()>)>,
@@ -113,6 +119,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         let notices = transport.subscribe(outbox.notices()).await?;
         let rates = Rates::new(config.owner_rate);
         let inquiries = transport.subscribe(subjects.inquiry(config.shard)).await?;
+        let discovery = discovery::listen(&transport, me).await;
         let leadership = Leadership::new(Identity {
             coordinator: me,
             host: config.host.clone(),
@@ -139,6 +146,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             heartbeats,
             notices,
             inquiries,
+            discovery,
             status,
             terms: 0,
             stopping: None,
@@ -217,19 +225,24 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             notice = self.notices.next() => Input::Notice(notice),
             inquiry = self.inquiries.next() => Input::Inquiry(inquiry),
             request = next_of(requests) => Input::Request(request),
+            Some(message) = self.discovery.next() => Input::Discovery(message),
             () = time => Input::Time,
         }
     }
 
     async fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Command(command) => self.stop(now, command).await,
+            Input::Command(Some(Command::Look(look))) => self.look(now, look),
+            Input::Command(Some(Command::Shutdown(told))) => self.stop(now, told).await,
+            // A coordinator whose owner is gone ends like one that was told to.
+            Input::Command(None) => self.stop(now, oneshot::channel().0).await,
             Input::Done(done) => self.handle_done(now, done),
             Input::Record(record) => self.handle_record(now, record),
             Input::Heartbeat(Some(message)) => self.handle_heartbeat(now, &message),
             Input::Notice(Some(message)) => self.handle_notice(now, &message),
             Input::Inquiry(Some(message)) => self.handle_inquiry(message).await,
             Input::Request(Some(message)) => self.handle_request(now, message).await,
+            Input::Discovery(message) => self.introduce(&message).await,
             Input::Heartbeat(None) | Input::Notice(None) | Input::Inquiry(None) | Input::Request(None) => {
                 // The connection is closed for good: nothing can be led without it.
                 tracing::error!("the connection is closed");
@@ -374,13 +387,6 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             }
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "not a sign of life"),
-        }
-    }
-
-    fn handle_notice(&mut self, now: Now, message: &Message) {
-        let number = self.outbox.noticed(&message.subject).filter(|_| message.no_responders);
-        if let (Some(number), Some(serving)) = (number, &mut self.serving) {
-            serving.engine.handle_undelivered(now, number);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | [`request`] | what clients ask |
 //! | [`reply`], [`info`], [`stats`] | what they are answered |
 //! | [`event`] | what everybody is told |
+//! | `micro` | what coordinators tell `nats micro` |
 //! | [`heartbeat`] | what coordinators tell each other |
 //! | [`report`] | what a coordinator tells an operator who recovers its shard |
 //! | [`record`] | what is stored |
@@ -24,6 +25,8 @@ pub mod format;
 pub mod heartbeat;
 pub mod inbox;
 pub mod info;
+#[cfg(feature = "coordinator")]
+pub mod micro;
 mod mode;
 #[cfg(feature = "coordinator")]
 pub mod record;

@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod dev;
 mod help;
+mod http;
 mod info;
 mod list;
 mod permissions;

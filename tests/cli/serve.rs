@@ -116,3 +116,24 @@ async fn another_inbox_prefix_is_answered_where_it_is_configured() {
     let refused = Program::new(&server.url()).run(&["info"]);
     assert_eq!(refused.code, 3, "answers to other inboxes are refused: {}", refused.stdout);
 }
+
+#[tokio::test]
+async fn the_log_tells_what_happens_in_json_and_no_ids() {
+    let server = NatsServer::start().await;
+    let program = Program::new(&server.url()).with("NATSLOCK_LOG", "natslock=trace");
+    let serving = program.start(&["serve", "--log-format", "json", "--leader-lease", "3s"]);
+    let id = "a-secret-that-releases";
+    let mut held = program.run(&["acquire", "jobs.a", "--id", id, "--json"]).done().json();
+    assert_eq!(program.run(&["acquire", "jobs.a", "--wait", "0"]).code, 1);
+    program.run(&["release", "jobs.a", "--id", id]).done();
+    serving.signal(Signal::TERM);
+    let (code, _, log) = serving.end().await;
+    assert_eq!(code, Some(0));
+    assert!(!log.contains(id), "{log}");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let granted = lines.iter().find(|line| line["message"] == "granted").expect("the grant is logged");
+    let told = json!({ "lock": granted["lock"], "owner": granted["owner"], "token": granted["token"], "epoch": granted["epoch"] });
+    let wanted = json!({ "lock": "jobs.a", "owner": "ada=40host", "token": held["token"].take(), "epoch": held["epoch"].take() });
+    assert_eq!(told, wanted);
+    assert!(lines.iter().any(|line| line["message"] == "released" && line["held_ms"].is_u64()), "{log}");
+}

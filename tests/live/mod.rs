@@ -6,6 +6,7 @@ mod connect;
 mod contention;
 mod costs;
 mod crash;
+mod discovery;
 mod faults;
 mod guards;
 mod scripts;

@@ -27,9 +27,9 @@ pub(crate) struct List {
 
 /// The beginning of names.
 #[derive(Debug, Clone)]
-pub(super) struct Prefix {
+pub(in crate::cli) struct Prefix {
     typed: String,
-    pub(super) encoded: String,
+    pub(in crate::cli) encoded: String,
 }
 
 /// A page of locks, and the last name where there is another page.
@@ -62,7 +62,7 @@ fn page_of(answer: Answer) -> Result<Page, CommandError> {
 }
 
 /// It may end with a dot.
-pub(super) fn beginning(typed: &str) -> Result<Prefix, String> {
+pub(in crate::cli) fn beginning(typed: &str) -> Result<Prefix, String> {
     let (name, dot) = typed.strip_suffix('.').map_or((typed, ""), |name| (name, "."));
     if typed.is_empty() {
         return Ok(Prefix { typed: String::new(), encoded: String::new() });

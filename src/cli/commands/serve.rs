@@ -1,20 +1,23 @@
 //! `natslock serve`
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
+use tokio::sync::watch;
 
 use crate::cli::error::{CommandError, Kind};
 use crate::cli::logging::LogFormat;
 use crate::cli::session::{explain_connect, explain_transport, named_credentials};
 use crate::cli::signals::Signals;
-use crate::cli::{Context, duration};
+use crate::cli::{Context, duration, http};
+use crate::client::{Caller, Client, ClientOptions};
 use crate::connect::ServeError;
 use crate::engine::Limits;
 use crate::nats::{ConnectError, ConnectOptions, Credentials};
-use crate::service::{Config, Coordinator, StartError, Status};
+use crate::service::{Config, Coordinator, Observer, StartError, Status};
 use crate::store::StoreError;
 
 /// Run a coordinator: it waits for NATS and JetStream, leads or stands by, and resigns on SIGTERM
@@ -71,6 +74,19 @@ pub(crate) struct Serve {
         value_parser = FalseyValueParser::new()
     )]
     inbox_prefix_per_owner: bool,
+    /// Serve figures for Prometheus, health and a view for people here, as in 127.0.0.1:8080. Whoever reaches
+    /// this address sees the names of locks, their owners and notes
+    #[arg(long, env = "NATSLOCK_HTTP", hide_env_values = true, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Let the view end leases by force
+    #[arg(
+        long,
+        env = "NATSLOCK_HTTP_ADMIN",
+        hide_env_values = true,
+        requires = "http",
+        value_parser = FalseyValueParser::new()
+    )]
+    http_admin: bool,
     /// Write the log so
     #[arg(
         long,
@@ -169,6 +185,7 @@ pub(in crate::cli) async fn run(serve: Serve, context: &Context) -> Result<(), C
         .limits(limits);
     // One of the possible values, all of which are numbers.
     let replicas = serve.replicas.parse().unwrap_or(1);
+    let site = site(&serve, context).await?;
     let mut coordinator = tokio::select! {
         started = Coordinator::connect_apart(&options, store.as_ref(), config, replicas) => {
             started.map_err(explain)?
@@ -179,6 +196,7 @@ pub(in crate::cli) async fn run(serve: Serve, context: &Context) -> Result<(), C
         }
     };
     tracing::info!("started: it leads whenever no other coordinator does");
+    site.send_replace(Some(coordinator.observer()));
     let signal = tokio::select! {
         signal = signals.next() => signal,
         () = stopped(&mut coordinator) => {
@@ -189,6 +207,43 @@ pub(in crate::cli) async fn run(serve: Serve, context: &Context) -> Result<(), C
     resign(coordinator, &mut signals).await?;
     tracing::info!("resigned");
     Ok(())
+}
+
+/// Serves HTTP where that is wanted, from now on: health is asked for while NATS is still waited for, too.
+async fn site(serve: &Serve, context: &Context) -> Result<watch::Sender<Option<Observer>>, CommandError> {
+    let (told, observer) = watch::channel(None);
+    let Some(address) = serve.http else { return Ok(told) };
+    let listener = http::listen(address).await.map_err(|error| {
+        CommandError::new(Kind::Unfit, format!("cannot listen for HTTP on {address}: {error}"))
+            .hint("give another --http ADDR")
+    })?;
+    let admin = if serve.http_admin { Some(admin(context)?) } else { None };
+    let shown = listener.local_addr().unwrap_or(address);
+    tracing::info!(address = %shown, admin = serve.http_admin, "serving HTTP: http://{shown}/");
+    tokio::spawn(async move {
+        if let Err(error) = http::serve(listener, http::Site::new(observer, admin)).await {
+            tracing::error!(%error, "HTTP is no longer served");
+        }
+    });
+    Ok(told)
+}
+
+/// Whoever ends leases for the view: on a connection of its own, with the permissions of this coordinator.
+fn admin(context: &Context) -> Result<watch::Receiver<Option<Caller>>, CommandError> {
+    let (told, caller) = watch::channel(None);
+    let options = ConnectOptions { keep_trying: true, ..context.connect_options("serve --http-admin")? };
+    let client = ClientOptions::new(context.owner()).namespace(context.global.namespace.clone());
+    tokio::spawn(async move {
+        match Client::connect_with(&options, client).await {
+            Ok(client) => {
+                told.send_replace(Some(client.caller().clone()));
+                // The client lives as long as somebody may ask.
+                told.closed().await;
+            }
+            Err(error) => tracing::error!(%error, "the view cannot release: no connection"),
+        }
+    });
+    Ok(caller)
 }
 
 /// Waits until the coordinator ends by itself.
