@@ -35,6 +35,7 @@ impl Load {
             attempts_from: 0,
             act_until: Timestamp::from_millis(u64::from(u32::MAX)),
             overlap_until: Timestamp::from_millis(0),
+            embargo_until: Timestamp::from_millis(0),
         };
         let engine = Engine::new(Limits::default(), term);
         let engine = if counted { engine.observed() } else { engine };
