@@ -28,6 +28,7 @@ impl Default for Shard {
             attempts_from: 0,
             act_until: now + FOR_EVER,
             overlap_until: now,
+            embargo_until: now,
         };
         Self { engine: Engine::new(Limits::default(), term), now, revision: 1 }
     }
