@@ -56,13 +56,15 @@ pub enum Mutant {
     ClockStopsInSuspend,
     /// S11: a store that went back in time goes unnoticed.
     SkipQuarantine,
+    /// S11: a refusal that names an older revision is taken for a proof that the store went back.
+    BelieveDenial,
     /// PROTOCOL.md section 3: a client believes the denial of a deposed leader.
     HearOldEpochs,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::SkipOverlap,
         Self::ResignWithoutOverlap,
         Self::FoundWithoutLease,
@@ -89,6 +91,7 @@ impl Mutant {
         Self::HonourAny503,
         Self::ClockStopsInSuspend,
         Self::SkipQuarantine,
+        Self::BelieveDenial,
         Self::HearOldEpochs,
     ];
 }

@@ -287,6 +287,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => Just(Fate::Delayed),
         1 => Just(Fate::Lost),
         1 => Just(Fate::NotNow),
+        1 => Just(Fate::Denied),
     ]
 }
 

@@ -37,6 +37,7 @@
 //! lose-answer [LOCK]      carried out, no answer ever
 //! lose-write [LOCK]       never carried out, no answer ever
 //! refuse-for-now [LOCK]   10164, 503
+//! deny [LOCK]             refused by a server that slept, and does not know that there is a record
 //! deliver [to=N]          the standing consumer delivers all there is (up to revision N); what was overwritten
 //!                         meanwhile it never sees
 //! foreign LOCK [OWNER:ID[@TOKEN][=kept|=shared]]...   another leader writes this record (no holders: free)
@@ -285,6 +286,7 @@ impl Stage {
             "lose-answer" => Fate::AnswerLost,
             "lose-write" => Fate::Lost,
             "refuse-for-now" => Fate::NotNow,
+            "deny" => Fate::Denied,
             "deliver" => {
                 let to: u64 = words.parse("to")?.unwrap_or(u64::MAX);
                 while world.delivered(0).get() < to && world.deliver(0, true) {}

@@ -41,6 +41,8 @@ impl<R: Clone> Lock<R> {
     /// Takes a record of somebody else for the truth.
     pub(super) fn adopt(&mut self, entry: LockEntry, books: &mut Books<R>) {
         self.stored = entry.revision;
+        self.named = None;
+        self.denials = 0;
         self.cancel_forget(books);
         match entry.content {
             EntryContent::Garbled(why) => self.quarantine(why, books),

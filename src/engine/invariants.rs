@@ -68,8 +68,7 @@ fn tokens<R: Clone>(lock: &Lock<R>) -> Result<(), Violation> {
     for holder in &lock.holders {
         let token = holder.token();
         let fresh = seen.insert(token);
-        // A record that was deleted by a foreign tool or by the store leaves no revision to compare with.
-        let stored = lock.stored == crate::types::Revision::NONE || token.revision() <= lock.stored;
+        let stored = token.revision() <= lock.stored;
         holds("I2 tokens", fresh && stored, || {
             format!("token {token} in {} stored at {}", lock.name.as_str(), lock.stored)
         })?;

@@ -41,6 +41,9 @@ impl Default for Limits {
 
 /// How long a request waits for the standing consumer before it is answered `unavailable`.
 pub(super) const PARKED_FOR: Duration = Duration::from_secs(1);
+/// So many refusals in a row that nothing explains are answered by the next write at once: the first says that the
+/// store has removed a free record, or that a server woke which does not know it.
+pub(super) const DENIALS_FREE: u32 = 2;
 /// How long a write may be in doubt before those who only tried are told `unavailable`.
 pub(super) const DOUBT_AFTER: Duration = Duration::from_secs(2);
 /// The pause before a write that was refused for now is sent again: doubled each time, up to the longest.

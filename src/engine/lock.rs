@@ -5,7 +5,7 @@ use super::commit::{Commit, End};
 use super::deadlines::Alarm;
 use super::fact::Happening;
 use super::holder::{Holder, Tenure, beginning};
-use super::limits::FORGET_SLACK;
+use super::limits::{DENIALS_FREE, FORGET_SLACK};
 use super::message::{
     FREE_RECORD_TTL, LockEntry, LockRecord, LockWrite, Output, Reply, StoredHolder, Ticket,
 };
@@ -20,6 +20,11 @@ pub(super) struct Lock<R> {
     pub(super) name: LockName,
     /// The revision of the record behind `holders`; none where there is no record.
     pub(super) stored: Revision,
+    /// What the next write expects instead, because a refusal named it. It proves nothing (S7): the store itself
+    /// removes free records, a tool may purge one, and a server that slept knows only older ones.
+    pub(super) named: Option<Revision>,
+    /// How many writes in a row were refused for no reason that could be found.
+    pub(super) denials: u32,
     /// As stored, but for what their owners have asked since.
     pub(super) holders: Vec<Holder<R>>,
     pub(super) queue: WaitQueue<R>,
@@ -98,6 +103,8 @@ impl<R: Clone> Lock<R> {
         Self {
             name,
             stored: Revision::NONE,
+            named: None,
+            denials: 0,
             holders: Vec::new(),
             queue: WaitQueue::default(),
             phase: Phase::Idle,
@@ -210,8 +217,13 @@ impl<R: Clone> Lock<R> {
     pub(super) fn write(&mut self, books: &mut Books<R>) {
         let attempt = books.next_attempt();
         let flight = self.take_off(books, attempt, Vec::new());
-        books.outputs.push_back(Output::Write(flight.write.clone()));
+        let write = flight.write.clone();
         self.phase = Phase::Writing(flight);
+        if self.denials > DENIALS_FREE {
+            self.send_later(self.denials - DENIALS_FREE, books);
+        } else {
+            books.outputs.push_back(Output::Write(write));
+        }
     }
 
     pub(super) fn wants_write(&self, limits: &super::limits::Limits) -> bool {
@@ -255,9 +267,10 @@ impl<R: Clone> Lock<R> {
             }
         }
         self.rewrite = false;
+        let expected = self.named.take().unwrap_or(self.stored);
         let record = LockRecord { attempt, epoch: books.term.epoch, holders };
         Flight {
-            write: LockWrite { name: self.name.clone(), expected: self.stored, record },
+            write: LockWrite { name: self.name.clone(), expected, record },
             commit: Commit::new(ended, kept, begun),
             admins: Vec::new(),
             refusals: 0,

@@ -22,7 +22,7 @@
 //! - **A lease ends** by its owner's own request in a plain compare-and-set, and in every other case in the
 //!   shard's guarded batch (S6), of which one is on its way at a time (`takeaway.rs`).
 //! - **A refused write proves nothing**: the lock stands still until the leadership is confirmed and all that
-//!   was written before is known (S7, S8; `outcome.rs`).
+//!   was written before is known (S7, S8; `refused.rs`).
 
 #[cfg(feature = "coordinator")]
 mod acquire;
@@ -59,6 +59,8 @@ mod plan;
 mod put_off;
 #[cfg(feature = "coordinator")]
 mod queue;
+#[cfg(feature = "coordinator")]
+mod refused;
 #[cfg(feature = "coordinator")]
 mod release;
 #[cfg(feature = "coordinator")]

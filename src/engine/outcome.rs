@@ -1,4 +1,4 @@
-//! What became of the writes (S2, S7, S8).
+//! What became of the writes (S2, S7).
 
 use std::time::Duration;
 
@@ -6,13 +6,11 @@ use super::Engine;
 use super::books::Books;
 use super::commit::{Begun, Committed, End};
 use super::deadlines::Alarm;
-use super::fact::{Ending, GaveUp, Happening};
+use super::fact::{Ending, Happening};
 use super::holder::{Delivery, Holder, Tenure};
 use super::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
-use super::lock::{Flight, Lock, Phase, Proof};
-use super::message::{
-    EntryContent, Event, EventKind, LockEntry, LostReason, Now, Output, Reply, Ticket, WriteOutcome,
-};
+use super::lock::{Flight, Lock, Phase};
+use super::message::{Event, EventKind, LockEntry, LostReason, Now, Output, Reply, WriteOutcome};
 use crate::mutant::{self, Mutant};
 use crate::types::{AttemptId, IdHash, LockName, OwnerName, Revision};
 
@@ -78,70 +76,6 @@ impl<R: Clone> Engine<R> {
             self.books.note_outcome(&write.name, outcome);
         }
     }
-
-    /// One of its expectations failed, and the refusal does not say which.
-    fn doubt_batch(&mut self) {
-        let Some(flight) = self.batch.take() else { return };
-        self.books.batching = false;
-        let mut ticket = None;
-        for write in &flight.batch.writes {
-            if let Some(lock) = self.locks.get_mut(&write.name) {
-                ticket = lock.doubt_state(None, ticket, &mut self.books).or(ticket);
-            }
-        }
-    }
-
-    /// The defects of taking no answer, or "not now", for a failure.
-    fn mistake_batch(&mut self) {
-        self.doubt_batch();
-        for name in std::mem::take(&mut self.books.confirming) {
-            if let Some(lock) = self.locks.get_mut(&name) {
-                lock.resolve(&mut self.books);
-            }
-        }
-    }
-
-    /// A `lease` record written after the wish `ticket` was uttered is acknowledged at this revision: the
-    /// leader still was one then. Once the standing consumer has delivered as much, all that was written
-    /// before is known.
-    pub fn handle_confirmed(&mut self, now: Now, ticket: Ticket, revision: Revision) {
-        self.books.begin(now);
-        for name in &self.books.confirming {
-            if let Some(Phase::Confirming(_, proof)) = self.locks.get_mut(name).map(|lock| &mut lock.phase)
-                && proof.ticket <= ticket
-            {
-                proof.proven.get_or_insert(revision);
-            }
-        }
-        self.prove_parked(ticket, revision);
-        self.resolve();
-        self.take_away();
-    }
-
-    /// Settles the refused writes whose state is known by now, and what waited for that.
-    pub(super) fn resolve(&mut self) {
-        let delivered = self.books.delivered;
-        let known = |lock: &Lock<R>| match &lock.phase {
-            Phase::Confirming(..) if mutant::is(Mutant::RefusedIsKnown) => true,
-            Phase::Confirming(_, proof) => proof.proven.is_some_and(|proven| proven <= delivered),
-            _ => true,
-        };
-        let names: Vec<LockName> = self
-            .books
-            .confirming
-            .iter()
-            .filter(|name| self.locks.get(*name).is_none_or(known))
-            .cloned()
-            .collect();
-        for name in names {
-            self.books.confirming.remove(&name);
-            if let Some(lock) = self.locks.get_mut(&name) {
-                lock.resolve(&mut self.books);
-            }
-            self.tidy(&name);
-        }
-        self.retry_parked();
-    }
 }
 
 /// How long to wait before a write that was refused for now is sent again.
@@ -163,6 +97,7 @@ impl<R: Clone> Lock<R> {
             books.note(&self.name, Happening::HandedOver);
         }
         self.stored = revision;
+        self.denials = 0;
         self.garbled = None;
         let mut longest_held = Duration::ZERO;
         for (key, end) in ended {
@@ -183,7 +118,7 @@ impl<R: Clone> Lock<R> {
     }
 
     /// A later record may have been delivered while the write was on its way.
-    fn catch_up(&mut self, books: &mut Books<R>) {
+    pub(super) fn catch_up(&mut self, books: &mut Books<R>) {
         match self.take_seen(books) {
             Some(entry) if entry.revision > self.stored => self.adopt(entry, books),
             _ => self.advance(books),
@@ -193,7 +128,7 @@ impl<R: Clone> Lock<R> {
         }
     }
 
-    fn take_seen(&mut self, books: &mut Books<R>) -> Option<LockEntry> {
+    pub(super) fn take_seen(&mut self, books: &mut Books<R>) -> Option<LockEntry> {
         books.ahead.remove(&self.name);
         self.seen.take()
     }
@@ -278,22 +213,7 @@ impl<R: Clone> Lock<R> {
         self.watch_lease(self.holders.len() - 1, books);
     }
 
-    /// The write was refused: freeze, and ask for a proof of what is there (S8).
-    pub(super) fn doubt_state(
-        &mut self,
-        actual: Option<Revision>,
-        ticket: Option<Ticket>,
-        books: &mut Books<R>,
-    ) -> Option<Ticket> {
-        self.doubt_soon(books);
-        let flight = self.take_flight()?;
-        books.confirming.insert(self.name.clone());
-        let ticket = ticket.unwrap_or_else(|| books.ask_to_confirm());
-        self.phase = Phase::Confirming(flight, Proof { ticket, proven: None, actual });
-        Some(ticket)
-    }
-
-    fn take_flight(&mut self) -> Option<Flight<R>> {
+    pub(super) fn take_flight(&mut self) -> Option<Flight<R>> {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle => None,
             Phase::Writing(flight) | Phase::InBatch(flight) | Phase::Confirming(flight, _) => Some(flight),
@@ -301,7 +221,7 @@ impl<R: Clone> Lock<R> {
     }
 
     /// Takes the write off the air, with its alarms.
-    fn land(&mut self, books: &mut Books<R>) -> Option<Flight<R>> {
+    pub(super) fn land(&mut self, books: &mut Books<R>) -> Option<Flight<R>> {
         let mut flight = self.take_flight()?;
         if let Some(at) = flight.retry_at.take() {
             books.deadlines.cancel(at, Alarm::Retry(self.name.clone()));
@@ -310,71 +230,6 @@ impl<R: Clone> Lock<R> {
             books.deadlines.cancel(at, Alarm::Doubt(self.name.clone()));
         }
         Some(flight)
-    }
-
-    /// All that was written before the confirmation is known: the refused write was applied after all, or it
-    /// never will be.
-    fn resolve(&mut self, books: &mut Books<R>) {
-        let (attempt, actual) = match &self.phase {
-            Phase::Confirming(flight, proof) => (flight.write.record.attempt, proof.actual),
-            _ => return,
-        };
-        let applied = match &self.seen {
-            Some(entry) => matches!(&entry.content, EntryContent::Record(r) if r.attempt == attempt),
-            None => false,
-        };
-        if applied && let Some(entry) = self.take_seen(books) {
-            self.commit(entry.revision, books);
-            return;
-        }
-        let Some(flight) = self.land(books) else { return };
-        self.admins.extend(flight.admins);
-        for begun in flight.commit.abandoned().into_iter().rev() {
-            self.wait_on(begun, books);
-        }
-        if self.seen.is_none() && (actual == Some(Revision::NONE) || self.holders.is_empty()) {
-            // The store has removed the free record that was expected; or it still has one, or a marker, that
-            // was delivered once and forgotten here since.
-            self.stored = actual.unwrap_or(self.stored);
-        }
-        if self.seen.is_none() && actual.is_none() {
-            self.guess_garbled();
-        }
-        if self.seen.is_none() {
-            // The record of a holder has vanished without a trace, or may have: a batch's refusal does not say.
-            // A plain write finds out, and puts it back.
-            self.rewrite |= self.holders.iter().any(|holder| !holder.is_ending());
-        }
-        self.catch_up(books);
-    }
-
-    /// A batch was refused, and does not say whether for this lock. A record that does not decode is still there,
-    /// or a tool has purged it, which leaves no trace: the batches expect the one and the other by turns.
-    fn guess_garbled(&mut self) {
-        if let Some(garbled) = &self.garbled {
-            let is_expected = self.stored == garbled.revision;
-            self.stored = if is_expected { Revision::NONE } else { garbled.revision };
-        }
-    }
-
-    /// Back to the front of the queue.
-    fn wait_on(&mut self, begun: Begun<R>, books: &mut Books<R>) {
-        let Begun { mut waiter, cancelled } = begun;
-        if let Some(answers) = cancelled {
-            let stood = waiter.stood(books.now.boot);
-            books.note(&self.name, Happening::GaveUp { why: GaveUp::Cancelled, stood });
-            books.finish(waiter.key, &waiter.owner, &self.name, (LostReason::Released, Duration::ZERO));
-            for (to, id) in answers {
-                books.released(Some(to), id, Duration::ZERO);
-            }
-            return;
-        }
-        let key = waiter.key;
-        waiter.alarm_at = waiter.due_at();
-        waiter.turn_at = None;
-        self.queue.push_front(waiter);
-        books.waiting += 1;
-        self.watch_waiter(&key, books);
     }
 
     pub(super) fn resend(&mut self, books: &mut Books<R>) {
@@ -389,7 +244,15 @@ impl<R: Clone> Lock<R> {
         self.doubt_soon(books);
         if let Phase::Writing(flight) = &mut self.phase {
             flight.refusals += 1;
-            let at = books.now.boot + pause(flight.refusals);
+            let refusals = flight.refusals;
+            self.send_later(refusals, books);
+        }
+    }
+
+    /// Sends the write on its way, for the first time or again, after a pause.
+    pub(super) fn send_later(&mut self, refusals: u32, books: &mut Books<R>) {
+        if let Phase::Writing(flight) = &mut self.phase {
+            let at = books.now.boot + pause(refusals);
             flight.retry_at = Some(at);
             books.alarm(at, Alarm::Retry(self.name.clone()));
         }

@@ -43,6 +43,7 @@ impl<R: Clone> Lock<R> {
             && !self.rewrite
             && self.queue.is_empty()
             && !books.troubled
+            && self.denials == 0
             && !self.holders.iter().any(keeps)
     }
 

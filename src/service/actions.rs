@@ -98,6 +98,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             }
             Action::StepDown { why } => {
                 tracing::warn!(why, shard = %self.config.shard, "stepping down");
+                self.note_term();
                 self.serving = None;
                 self.status.send_replace(Status::Standby);
             }

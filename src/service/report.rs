@@ -7,6 +7,7 @@ use super::shard::Shard;
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::transport::{Message, Transport};
+use crate::types::Epoch;
 use crate::wire::inbox::reply_allowed;
 use crate::wire::report::{Finding, Report};
 
@@ -16,17 +17,28 @@ pub(super) struct Reporting {
     is_quarantined: bool,
     /// The longest lease time of the leases known then, where they were all known.
     longest: Option<Duration>,
+    /// The last term of this coordinator in which it knew all leases, and the longest of them.
+    led: Option<(Epoch, Duration)>,
 }
 
 impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
+    /// The term is over. What it knew of lease times is kept, for the next takeover may find out why it ended.
+    pub(super) fn note_term(&mut self) {
+        if let Some(serving) = self.serving.as_ref().filter(|serving| serving.loaded) {
+            self.report.led = Some((serving.engine.term().epoch, serving.engine.longest_lease()));
+        }
+    }
+
     /// A quarantine is found, now or in an earlier term. Who found it while it led, with everything loaded, has
-    /// granted or loaded every lease that may be lost; anybody else knows nothing of them.
+    /// granted or loaded every lease that may be lost, and so has who led until this takeover, and has heard of
+    /// nobody else that led since; anybody else knows nothing of them.
     pub(super) fn note_longest(&mut self) {
+        self.note_term();
         if std::mem::replace(&mut self.report.is_quarantined, true) {
             return;
         }
-        let serving = self.serving.as_ref().filter(|serving| serving.loaded);
-        self.report.longest = serving.map(|serving| serving.engine.longest_lease());
+        let led = self.report.led.filter(|(epoch, _)| self.leadership.heard() <= *epoch);
+        self.report.longest = led.map(|(_, longest)| longest);
     }
 
     /// Somebody asks what this coordinator knows. It answers whether it leads or not.

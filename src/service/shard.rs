@@ -306,7 +306,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     fn handle_identity(&mut self, found: Option<String>) {
         if let Some(found) = found {
             let same = *self.identity.get_or_insert_with(|| found.clone()) == found;
-            self.leadership.handle_identity(same);
+            self.leadership.handle_identity(self.clock.now().boot, same);
             if let Some(serving) = &mut self.serving {
                 serving.identified = true;
             }

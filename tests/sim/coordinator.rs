@@ -188,7 +188,7 @@ impl Coord {
                 self.leadership.handle_lease_read(now.boot, revision, None);
             }
             (Purpose::Identity, Done::Identity(found)) => {
-                self.leadership.handle_identity(found == self.identity);
+                self.leadership.handle_identity(now.boot, found == self.identity);
                 if let Some(serving) = &mut self.serving {
                     serving.identified = true;
                 }

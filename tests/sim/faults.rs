@@ -95,6 +95,7 @@ impl Mix {
             (self.resign, Strike::Resign),
             (self.stall, Strike::Stall),
             (self.slow_consumer, Strike::SlowConsumer),
+            (self.spurious, Strike::Sleeper),
             (self.rollback, Strike::Rollback),
             (self.recreate, Strike::Recreate),
         ];
@@ -111,6 +112,8 @@ pub(super) enum Strike {
     Resign,
     Stall,
     SlowConsumer,
+    /// The stream's former leader wakes, and answers by what it knows until it hears of its successor.
+    Sleeper,
     Rollback,
     Recreate,
 }
@@ -168,6 +171,7 @@ impl World {
             Strike::Resign => self.command_stop(node),
             Strike::Stall => self.stream.stalled_until = self.now + self.rng.range(4 * SECOND, 10 * SECOND),
             Strike::SlowConsumer => self.stream.consumers_until = self.now + span.min(10 * SECOND),
+            Strike::Sleeper => self.stream.sleeper_until = self.now + span.min(3 * SECOND),
             Strike::Rollback => self.roll_back(),
             Strike::Recreate => self.recreate(span.min(5 * SECOND)),
         }

@@ -27,6 +27,8 @@
 //! | A coordinator that begins just after the bucket was made again leads it at once, without the holders of the old one, and nobody notices | `natslock torture recreate-bucket`, while a coordinator was still starting | `leadership::tests::quarantine::a_newcomer_that_leads_a_bucket_made_again_is_found_out_by_all_who_knew_the_old_one` |
 //! | A new leader whose look at the bucket was lost with a cut connection served nobody for 5 s | the longest unavailability of `natslock torture cut-connections` (6.1 s before, 0.3 s since) | the same command |
 //! | The late answer to a `lease` write of an earlier term is taken for the answer to this term's: a leader may believe that it is confirmed, or that its store went back | reading, when `SEED=3062` showed such an answer | `schedules::an_acknowledgement_of_an_earlier_term_confirms_nothing` |
+//! | A nats-server that slept as the stream's leader wakes and refuses the `lease` write by an older revision: the shard is quarantined for nothing | reading | `schedules::what_a_server_that_slept_denies_is_not_believed` |
+//! | The same server says that there is no record of a held lock: the leader expects none from then on, and the lock is stuck until the next term, with a thousand writes a second | `S4` in `SEED=101`, `SEED=156` and others, when the simulator got such servers | `denied.txt` |
 //!
 //! Clocks differ in rate by at most 1 % between any two machines. A grant with a notice is never duplicated:
 //! a publish is sent at most once. Where the storage has lost acknowledged writes, all the same is demanded but what

@@ -349,13 +349,24 @@ fn storage_goes_back() -> World {
     world
 }
 
+/// The stream's leader slept, and wakes with the lease record that it knew.
+fn stream_leader_wakes() -> World {
+    let mut world = world(2);
+    world.wish(2, wish(30_000));
+    pass(&mut world, 100 * MS);
+    world.script.denials = 3;
+    until(&mut world, "a denial", |world| world.script.denials == 0);
+    pass(&mut world, END);
+    world
+}
+
 /// A schedule, and what it is called.
 #[cfg(feature = "mutants")]
 pub(super) type Named = (&'static str, fn() -> World);
 
 /// All of them.
 #[cfg(feature = "mutants")]
-pub(super) const ALL: [Named; 16] = [
+pub(super) const ALL: [Named; 17] = [
     ("grant is late", grant_is_late),
     ("repeat is answered", repeat_is_answered),
     ("deposed leader answers", deposed_leader_answers),
@@ -372,6 +383,7 @@ pub(super) const ALL: [Named; 16] = [
     ("long wait with drift", long_wait_with_drift),
     ("holder sleeps", holder_sleeps),
     ("storage goes back", storage_goes_back),
+    ("stream leader wakes", stream_leader_wakes),
 ];
 
 fn holds(schedule: fn() -> World, mutant: Mutant) {
@@ -481,4 +493,9 @@ fn the_clock_counts_sleep() {
 #[test]
 fn a_storage_that_went_back_is_noticed() {
     holds(storage_goes_back, Mutant::SkipQuarantine);
+}
+
+#[test]
+fn what_a_server_that_slept_denies_is_not_believed() {
+    holds(stream_leader_wakes, Mutant::BelieveDenial);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use natslock::engine::message::Ask;
+use natslock::types::Key;
 use natslock::wire::reply::{Answer, decode};
 
 use super::net::Msg;
@@ -28,6 +29,8 @@ pub(super) struct Script {
     pub(super) lost_acks: u64,
     /// By how much the next acknowledgement of a `lease` write is late.
     pub(super) late_ack: Option<u64>,
+    /// How many `lease` writes are refused by a server that knows only the record before.
+    pub(super) denials: u64,
     /// No signs of life arrive.
     pub(super) no_beats: bool,
     /// By how much releases are late.
@@ -66,6 +69,13 @@ impl Script {
     pub(super) fn ack_lateness(&mut self, purpose: &Purpose) -> u64 {
         let late = if matches!(purpose, Purpose::Lease { .. }) { self.late_ack.take() } else { None };
         late.unwrap_or(0)
+    }
+
+    /// True where this one is refused by a server that has slept.
+    pub(super) fn denies(&mut self, op: &Op) -> bool {
+        let denies = self.denials > 0 && matches!(op, Op::Write(write) if write.key == Key::Lease);
+        self.denials -= u64::from(denies);
+        denies
     }
 
     /// By how much this one is late.

@@ -50,5 +50,7 @@ counters! {
     inversions: "FIFO inversions across epochs",
     /// Leases whose acknowledged write the storage has lost.
     orphans: "leases lost by the storage",
+    /// Writes that met a server which did not know the latest records.
+    denials: "stale refusals",
     quarantined: "seeds quarantined",
 }

@@ -67,6 +67,8 @@ pub(super) struct Stream {
     pub(super) generation: u32,
     pub(super) stalled_until: u64,
     pub(super) consumers_until: u64,
+    /// Until when some writes meet a server that does not know the latest records.
+    pub(super) sleeper_until: u64,
     pub(super) deleted_until: Option<u64>,
     pub(super) followers: BTreeMap<u64, Follower>,
     late: BTreeMap<Key, usize>,
@@ -82,6 +84,7 @@ impl Stream {
             generation: 0,
             stalled_until: 0,
             consumers_until: 0,
+            sleeper_until: 0,
             deleted_until: None,
             followers: BTreeMap::new(),
             late: BTreeMap::new(),
@@ -93,6 +96,7 @@ impl Stream {
     pub(super) fn heal(&mut self, now: u64) {
         self.stalled_until = self.stalled_until.min(now);
         self.consumers_until = self.consumers_until.min(now);
+        self.sleeper_until = self.sleeper_until.min(now);
     }
 
     fn stale(&self, key: &Key, cutoff: usize) -> Option<Entry> {
@@ -183,6 +187,10 @@ impl World {
             {
                 return self.answer(call, Done::Written(WriteOutcome::NotNow));
             }
+            let sleeps = self.now < self.stream.sleeper_until && self.rng.percent(50);
+            if sleeps || self.script.denies(&op) {
+                return self.deny(call, &op);
+            }
             if self.mix.spurious && self.rng.percent(2) {
                 // 10071 of a replicated stream without any write in between (server issue 7281).
                 return self.answer(call, Done::Written(WriteOutcome::Mismatch(None)));
@@ -204,6 +212,18 @@ impl World {
             } else {
                 self.answer(call, done)
             }
+        }
+    }
+
+    /// A server that was the stream's leader answers by the record before the latest; what it would accept it
+    /// cannot store without the others, so nothing is heard of that.
+    fn deny(&mut self, call: Call, op: &Op) {
+        let Op::Write(write) = op else { return };
+        let of_key = self.stream.history.iter().rev().filter(|(key, _)| *key == write.key);
+        let known = of_key.map(|(_, entry)| entry.revision).nth(1).unwrap_or(Revision::NONE);
+        self.stats.denials += 1;
+        if write.expected != Some(known) {
+            self.answer(call, Done::Written(WriteOutcome::Mismatch(Some(known))));
         }
     }
 

@@ -76,6 +76,8 @@ pub(crate) enum Fate {
     Lost,
     /// Refused for now.
     NotNow,
+    /// Refused by a server that slept, and does not know that there is a record.
+    Denied,
 }
 
 /// One coordinator in one term, with its driver.
@@ -357,6 +359,7 @@ impl World {
             }
             _ if self.leaders[leader].pending[index].carried_out.is_some() => WriteOutcome::Unknown,
             Fate::NotNow => WriteOutcome::NotNow,
+            Fate::Denied => WriteOutcome::Mismatch(Some(Revision::NONE)),
             Fate::Delayed => {
                 let op = self.leaders[leader].pending[index].op.clone();
                 self.leaders[leader].delayed.push(op);
@@ -365,6 +368,11 @@ impl World {
             _ => WriteOutcome::Unknown,
         };
         let op = self.leaders[leader].pending.remove(index).op;
+        if let (Fate::Denied, Op::Batch(batch)) = (fate, &op) {
+            // It does not say of which lock, so the leader makes sure of them all.
+            let names = batch.writes.iter().map(|write| write.name.clone());
+            self.witness.denied.extend(names);
+        }
         self.tell(format!("    it answers {outcome:?}"));
         self.call(leader, |engine, now| match &op {
             Op::Write(write) => engine.handle_written(now, &write.name, op.attempt(), outcome),

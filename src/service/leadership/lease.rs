@@ -36,9 +36,21 @@ pub(super) struct LeaseFlight {
     clean: bool,
     ticket: Option<Ticket>,
     retry_at: Option<Timestamp>,
-    /// It was refused because there is no `lease` record any more.
+    doubt: Option<Doubt>,
+}
+
+/// The store says that a record which was acknowledged is not there: it has gone back, or the server that says so
+/// was the stream's leader once, has slept, and does not know yet that it has a successor.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    since: Timestamp,
+    /// There is no `lease` record at all.
     vanished: bool,
 }
+
+/// For how long the store may deny what it has acknowledged before it has to prove itself. A server that wakes
+/// hears of its successor with the first message of that one's term.
+const DOUBT_FOR: Duration = Duration::from_secs(1);
 
 impl Leadership {
     /// The engine wants the leadership confirmed by a write that is sent from now on.
@@ -63,17 +75,8 @@ impl Leadership {
                 let (expected, lease) = (leading.lease, flight.record.clone());
                 self.actions.push_back(Action::WriteLease { expected, lease });
             }
-            WriteOutcome::Mismatch(Some(Revision::NONE)) => {
-                // Nobody deletes the lease record: this store is not the one it was, or it was emptied.
-                flight.retry_at = Some(now + RETRY_AFTER);
-                flight.vanished = true;
-                self.actions.push_back(Action::CheckIdentity);
-            }
             WriteOutcome::Mismatch(Some(revision)) if revision < leading.lease => {
-                let was = leading.lease;
-                self.quarantine(format!(
-                    "its sequence went back: the lease record is at {revision}, was at {was}"
-                ));
+                self.lease_denied(now, revision);
             }
             WriteOutcome::Mismatch(Some(revision)) => {
                 self.actions.push_back(Action::ReadLease { revision });
@@ -95,6 +98,29 @@ impl Leadership {
             }
             // Not there yet, or overwritten meanwhile: the same write again brings the newer number.
             None => flight.retry_at = Some(now + RETRY_AFTER),
+        }
+    }
+
+    /// A refusal names a revision that is older than the one which was acknowledged, or none. It proves nothing:
+    /// only an acknowledgement does, which no server gives without the others. So the same write goes out again,
+    /// and where that does not help, the term ends, and the next takeover's own revision tells (S11).
+    fn lease_denied(&mut self, now: Timestamp, revision: Revision) {
+        let (State::Leading(leading) | State::Resigning(leading)) = &mut self.state else { return };
+        let (was, vanished) = (leading.lease, revision == Revision::NONE);
+        let Some(flight) = &mut leading.flight else { return };
+        let since = flight.doubt.map_or(now, |doubt| doubt.since);
+        flight.doubt = Some(Doubt { since, vanished });
+        flight.retry_at = Some(now + RETRY_AFTER);
+        if vanished {
+            // Another bucket, which is found out by its identity, or somebody has emptied this one.
+            self.actions.push_back(Action::CheckIdentity);
+            return;
+        }
+        let why = format!("the store has the lease record at {revision}, but stored it at {was}");
+        if mutant::is(Mutant::BelieveDenial) {
+            self.quarantine(why);
+        } else if now.since(since) >= DOUBT_FOR {
+            self.begin_anew(why);
         }
     }
 
@@ -186,7 +212,7 @@ impl Leadership {
                     clean: true,
                     ticket,
                     retry_at: None,
-                    vanished: false,
+                    doubt: None,
                 });
             }
         }
@@ -195,9 +221,10 @@ impl Leadership {
 }
 
 impl Leading {
-    /// True where the `lease` record was found to be gone.
-    pub(super) fn has_vanished(&self) -> bool {
-        self.flight.as_ref().is_some_and(|flight| flight.vanished)
+    /// True where there has been no `lease` record for so long that it was deleted.
+    pub(super) fn has_vanished(&self, now: Timestamp) -> bool {
+        let doubt = self.flight.as_ref().and_then(|flight| flight.doubt);
+        doubt.is_some_and(|doubt| doubt.vanished && now.since(doubt.since) >= DOUBT_FOR)
     }
 
     /// When to write the lease record next; while a copy is on its way there is nothing to do.

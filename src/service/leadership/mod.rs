@@ -121,6 +121,11 @@ impl Leadership {
         self.highest
     }
 
+    /// The latest term of another coordinator that was heard of.
+    pub const fn heard(&self) -> Epoch {
+        self.heard
+    }
+
     /// Why the store is not trusted, if it is not.
     pub const fn quarantined(&self) -> Option<&Quarantine> {
         self.quarantined.as_ref()
@@ -200,11 +205,11 @@ impl Leadership {
     }
 
     /// The store was found to be another one than at the beginning, or the same.
-    pub fn handle_identity(&mut self, same: bool) {
+    pub fn handle_identity(&mut self, now: Timestamp, same: bool) {
         if !same {
             self.quarantine("the bucket was deleted and made again".into());
         } else if let State::Leading(leading) = &self.state
-            && leading.has_vanished()
+            && leading.has_vanished(now)
         {
             self.quarantine("its records were deleted, the leader's own among them".into());
         }
@@ -253,16 +258,22 @@ impl Leadership {
     /// one whose record does: a coordinator that knows nothing of it must not lead the shard as if nothing had happened.
     fn begin_marked_term(&mut self) {
         match &self.state {
-            State::Leading(_) => {
-                self.actions.push_back(Action::StepDown { why: "to mark the shard as quarantined".into() });
-                self.read(false);
+            State::Leading(_) | State::Resigning(_) => {
+                self.begin_anew("to mark the shard as quarantined".into());
             }
             State::Watching { .. } => self.read(false),
-            State::Resigning(_) => {
-                self.state = State::Over;
-                self.actions.push_back(Action::Over);
-            }
             _ => {}
+        }
+    }
+
+    /// Ends this term to begin another one at once, or to be over where the leader resigns.
+    fn begin_anew(&mut self, why: String) {
+        if let State::Resigning(_) = self.state {
+            self.state = State::Over;
+            self.actions.push_back(Action::Over);
+        } else {
+            self.actions.push_back(Action::StepDown { why });
+            self.read(false);
         }
     }
 

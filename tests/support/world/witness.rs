@@ -30,6 +30,8 @@ pub(crate) struct Witness {
     released: HashSet<IdHash>,
     /// Locks that an administrator or a foreign tool has meddled with: nothing is promised to their holders.
     meddled: HashSet<LockName>,
+    /// Locks in a batch that was refused for nothing.
+    pub(super) denied: HashSet<LockName>,
     /// Each token that a stored write made, and for whom.
     issued: HashMap<(LockName, Token), IdHash>,
     highest: HashMap<LockName, Token>,
@@ -88,7 +90,8 @@ impl Witness {
             if let Some(kept) = record.holders.iter().find(same) {
                 let believed = self.believed(now, &(name.clone(), holder.id)) == Some(token);
                 let rewritten = holder.claim == Claim::Exclusive && !kept.kept;
-                rule(!rewritten || !believed || self.meddled.contains(name), || {
+                let caused = self.meddled.contains(name) || self.denied.contains(name);
+                rule(!rewritten || !believed || caused, || {
                     format!("the record of {name} was rewritten under its holder")
                 })?;
                 continue;

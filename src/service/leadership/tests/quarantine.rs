@@ -27,7 +27,7 @@ fn takes_over_from(leadership: &mut Leadership, now: u64, read: ShardRead) -> (E
 /// Quarantined since the bucket was made again: its own takeover in it is on its way.
 fn quarantined() -> Leadership {
     let (mut leadership, _) = leading();
-    leadership.handle_identity(false);
+    leadership.handle_identity(at(2_000), false);
     let done = actions(&mut leadership);
     let expected =
         matches!(done[..], [Action::Quarantine { .. }, Action::StepDown { .. }, Action::ReadShard]);
@@ -55,27 +55,58 @@ fn a_store_that_went_back_in_time_is_quarantined() {
     assert_eq!(leadership.quarantined().unwrap().highest.get(), 5000);
 }
 
-#[test]
-fn a_lease_record_that_went_back_tells_it_before_a_takeover_does() {
+/// Leads, and is told for `span` milliseconds from 5000 that its record is at `revision`; with what it does last.
+fn denied(revision: u64, span: u64) -> (Leadership, Vec<Action>) {
     let (mut leadership, _) = leading();
-    leadership.handle_timeout(at(5000));
+    let mut done = Vec::new();
+    for now in (5000..=5000 + span).step_by(100) {
+        assert!(!done.iter().any(|action| matches!(action, Action::StepDown { .. })), "at {now}");
+        leadership.handle_timeout(at(now));
+        lease_write(&mut leadership);
+        leadership.handle_lease_written(at(now), WriteOutcome::Mismatch(Some(Revision::new(revision))));
+        done = actions(&mut leadership);
+    }
+    (leadership, done)
+}
+
+/// The interleaving: the stream's leader is stopped, its successor stores a `lease` record, the old one wakes and
+/// refuses the next by what it knows. Its word is not taken.
+#[test]
+fn a_server_that_slept_denies_what_was_stored_and_is_not_believed() {
+    let (mut leadership, done) = denied(60, 900);
+    assert!(done.is_empty(), "{done:?}");
+    leadership.handle_timeout(at(6000));
     lease_write(&mut leadership);
-    leadership.handle_lease_written(at(5010), WriteOutcome::Mismatch(Some(Revision::new(60))));
-    let done = actions(&mut leadership);
-    assert!(matches!(done[..], [Action::Quarantine { .. }, Action::StepDown { .. }, Action::ReadShard]));
-    assert_eq!(leadership.quarantined().unwrap().highest.get(), 101);
+    leadership.handle_lease_written(at(6010), WriteOutcome::Acknowledged(Revision::new(102)));
+    assert!(matches!(actions(&mut leadership)[..], [Action::Extend { .. }]));
+    assert!(leadership.quarantined().is_none());
+}
+
+#[test]
+fn a_lease_record_that_went_back_for_good_is_found_out_by_a_takeover() {
+    for (lease, went_back) in [(62, true), (111, false)] {
+        let (mut leadership, done) = denied(60, 1000);
+        assert!(matches!(done[..], [Action::StepDown { .. }, Action::ReadShard]), "{done:?}");
+        assert!(leadership.quarantined().is_none(), "not yet");
+        leadership.handle_shard_read(at(6010), Some(left(50, 60, 0, false)));
+        takeover(&mut leadership);
+        leadership.handle_takeover(at(6020), WriteOutcome::Acknowledged(Revision::new(lease)));
+        assert!(matches!(actions(&mut leadership)[0], Action::Lead(_)));
+        let highest = leadership.quarantined().map(|found| found.highest.get());
+        assert_eq!(highest, went_back.then_some(101), "a takeover at {lease}");
+    }
 }
 
 #[test]
 fn a_lease_record_that_is_gone_is_looked_into() {
-    for same in [false, true] {
-        let (mut leadership, _) = leading();
-        leadership.handle_timeout(at(5000));
-        lease_write(&mut leadership);
-        leadership.handle_lease_written(at(5010), WriteOutcome::Mismatch(Some(Revision::NONE)));
-        assert!(matches!(actions(&mut leadership)[..], [Action::CheckIdentity]));
-        leadership.handle_identity(same);
-        assert!(matches!(actions(&mut leadership)[0], Action::Quarantine { .. }), "the same store: {same}");
+    for (same, lasted, found) in [(false, 0, true), (true, 0, false), (true, 900, false), (true, 1000, true)]
+    {
+        let (mut leadership, done) = denied(0, lasted);
+        assert!(matches!(done[..], [Action::CheckIdentity]), "{done:?}");
+        leadership.handle_identity(at(5000 + lasted), same);
+        let done = actions(&mut leadership);
+        let quarantined = matches!(done.first(), Some(Action::Quarantine { .. }));
+        assert_eq!(quarantined, found, "the same store: {same}, for {lasted} ms");
     }
 }
 
@@ -177,7 +208,7 @@ fn a_newcomer_that_leads_a_bucket_made_again_is_found_out_by_all_who_knew_the_ol
         assert!(deposed == leads && matches!(looks, Some(Action::CheckIdentity)), "{done:?}");
         leadership.handle_heartbeat(at(2_250), Epoch::new(Revision::new(9_000)));
         assert!(actions(&mut leadership).is_empty(), "it looks once");
-        leadership.handle_identity(false);
+        leadership.handle_identity(at(2_000), false);
         let done = actions(&mut leadership);
         assert!(matches!(done[..], [Action::Quarantine { .. }, Action::ReadShard]), "{done:?}");
         leadership.handle_shard_read(at(2_300), Some(left(9_000, 9_001, T_L, false)));
