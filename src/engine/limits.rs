@@ -34,7 +34,7 @@ impl Default for Limits {
             finished_max: 100_000,
             finished_for: Duration::from_secs(15 * 60),
             parked_max: 10_000,
-            put_off_for: Duration::ZERO,
+            put_off_for: Duration::from_millis(5),
         }
     }
 }

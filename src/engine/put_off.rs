@@ -12,7 +12,7 @@
 //! the record has changed, and only then. A resource that compares `revision == token / 256` with the store sees the
 //! old holder for so much longer.
 //!
-//! It is off unless `Limits::put_off_for` says for how long.
+//! `Limits::put_off_for` says for how long; zero turns it off.
 
 use std::time::Duration;
 

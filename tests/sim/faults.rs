@@ -222,12 +222,19 @@ impl World {
     /// Everything works again: who is down starts, who stands still goes on.
     pub(super) fn heal(&mut self) {
         self.healed = true;
-        // What is late already arrives by then, and holds up what was sent behind it.
-        let cuts = self.nodes.iter().map(|node| node.cut_up.until.max(node.cut_down.until)).max();
-        self.calm_since = cuts.unwrap_or(0).max(self.now) + LATE_MAX;
+        // What is late already arrives by then, and holds up what was sent behind it. What was under way in a
+        // process that stood still leaves when it would have gone on.
+        let until =
+            |node: &super::world::Node| node.cut_up.until.max(node.cut_down.until).max(node.paused_until);
+        let last = self.nodes.iter().map(until).max();
+        self.calm_since = last.unwrap_or(0).max(self.now) + LATE_MAX;
         self.mix = Mix { drift: self.mix.drift, ..Mix::default() };
         self.tell(|| "everything works again".into());
         self.stream.heal(self.now);
+        // Those that hold back what a cut keeps from being delivered need not wait for its end.
+        for follower in self.stream.followers.keys().copied().collect::<Vec<_>>() {
+            self.at(self.now + MS, Event::Pump { follower });
+        }
         for node in 0..self.nodes.len() {
             let now = self.now;
             self.wake(node);

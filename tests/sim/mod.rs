@@ -29,6 +29,8 @@
 //! | The late answer to a `lease` write of an earlier term is taken for the answer to this term's: a leader may believe that it is confirmed, or that its store went back | reading, when `SEED=3062` showed such an answer | `schedules::an_acknowledgement_of_an_earlier_term_confirms_nothing` |
 //! | A nats-server that slept as the stream's leader wakes and refuses the `lease` write by an older revision: the shard is quarantined for nothing | reading | `schedules::what_a_server_that_slept_denies_is_not_believed` |
 //! | The same server says that there is no record of a held lock: the leader expects none from then on, and the lock is stuck until the next term, with a thousand writes a second | `S4` in `SEED=101`, `SEED=156` and others, when the simulator got such servers | `denied.txt` |
+//! | A copy of a takeover is acknowledged after the store went back, at a revision below what was known when that copy was sent, and compared only with what the first copy's record says | `S11` in `SEED=809` | `leadership::tests::a_copy_of_a_takeover_is_compared_with_what_was_known_when_that_copy_was_sent` |
+//! | A takeover that expects a record which the store has lost is repeated for ever: a coordinator alone would never lead again | reading, for the line above | `leadership::tests::a_takeover_does_not_wait_for_a_record_that_is_gone` |
 //!
 //! Clocks differ in rate by at most 1 % between any two machines. A grant with a notice is never duplicated:
 //! a publish is sent at most once. Where the storage has lost acknowledged writes, all the same is demanded but what

@@ -499,3 +499,25 @@ fn a_storage_that_went_back_is_noticed() {
 fn what_a_server_that_slept_denies_is_not_believed() {
     holds(stream_leader_wakes, Mutant::BelieveDenial);
 }
+
+/// A release that nobody waits for is answered, and the leader dies before its write has reached the store: the
+/// client tells the next leader too (S2), so that nobody waits for the lease to end.
+#[test]
+fn a_release_that_was_answered_early_outlives_its_leader() {
+    let mut world = world(2);
+    let old = leader(&world);
+    let first = world.wish(2, wish(30_000));
+    until(&mut world, "the grant", |world| world.stats.grants == 1);
+    world.script.storeless.insert(old);
+    world.finish(2, first, true);
+    pass(&mut world, 4 * MS);
+    let written = world.story.iter().any(|line| line.contains("a = []"));
+    assert!(!written, "{}", world.story.join("\n"));
+    world.crash(old, END);
+    let died = world.now;
+    successor(&mut world, old);
+    world.wish(3, wish(3_000));
+    until(&mut world, "the next grant", |world| world.stats.grants == 2);
+    let took = world.now - died;
+    assert!(world.broken.is_none() && took < 3 * SECOND, "after {} ms", took / MS);
+}

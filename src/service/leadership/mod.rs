@@ -155,10 +155,7 @@ impl Leadership {
                 let first = *first;
                 self.read(first);
             }
-            State::Taking(taking) if taking.retry_at.is_some_and(|at| at <= now) => {
-                taking.retry_at = None;
-                self.actions.push_back(taking.action());
-            }
+            State::Taking(taking) if taking.retry_at.is_some_and(|at| at <= now) => self.send_takeover(),
             State::Leading(leading) => {
                 if leading.next_heartbeat <= now {
                     leading.next_heartbeat = now + HEARTBEAT_EVERY;

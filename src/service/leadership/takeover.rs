@@ -1,5 +1,6 @@
 //! Taking over: one batch that expects the `epoch` record that was read (S3).
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::lease::{Leading, shorter};
@@ -26,6 +27,8 @@ pub(super) struct Taking {
     emptied: bool,
     /// When the first copy whose fate is unknown was sent.
     sent: Timestamp,
+    /// The highest revision that had been seen when the last copy was sent: it cannot be stored below that.
+    known: Revision,
     pub(super) retry_at: Option<Timestamp>,
 }
 
@@ -75,9 +78,12 @@ impl Leadership {
     pub fn handle_takeover(&mut self, now: Timestamp, outcome: WriteOutcome) {
         let State::Taking(taking) = &mut self.state else { return };
         match outcome {
-            WriteOutcome::Acknowledged(lease) => self.lead(now, lease),
+            WriteOutcome::Acknowledged(lease) => {
+                let known = taking.known;
+                self.lead(now, lease, known);
+            }
             WriteOutcome::NotNow => taking.retry_at = Some(now + RETRY_AFTER),
-            WriteOutcome::Unknown => self.actions.push_back(taking.action()),
+            WriteOutcome::Unknown => self.send_takeover(),
             // Somebody was faster, or the first copy was applied: the record tells.
             WriteOutcome::Mismatch(_) => self.actions.push_back(Action::ReadShard),
         }
@@ -92,14 +98,20 @@ impl Leadership {
         };
         match read.epoch {
             Some((epoch, record)) if record.attempt == taking.epoch.attempt => {
-                // The lease record is the next of the same batch.
-                self.lead(now, Revision::new(epoch.get() + 1));
+                // The lease record is the next of the same batch. It may have been the first copy.
+                let known = taking.epoch.highest;
+                self.lead(now, Revision::new(epoch.get() + 1), known);
             }
-            // A stale answer: the refusal was about something later.
-            found if found.as_ref().map_or(Revision::NONE, |(revision, _)| *revision) <= taking.expected => {
-                taking.retry_at = Some(now + RETRY_AFTER);
-            }
-            _ => self.watch(now),
+            found => match found.map_or(Revision::NONE, |(revision, _)| revision).cmp(&taking.expected) {
+                // A stale answer, or it was refused for nothing.
+                Ordering::Equal => taking.retry_at = Some(now + RETRY_AFTER),
+                // A staler one; or the store went back, and what was expected will not be there again, unless a
+                // later record gets the same revision. So it begins anew from what it finds next.
+                Ordering::Less => {
+                    self.state = State::Reading { first: false, retry_at: Some(now + RETRY_AFTER) };
+                }
+                Ordering::Greater => self.watch(now),
+            },
         }
     }
 
@@ -138,10 +150,19 @@ impl Leadership {
             embargo,
             emptied,
             sent: now,
+            known: self.highest,
             retry_at: None,
         };
-        self.actions.push_back(taking.action());
         self.state = State::Taking(taking);
+        self.send_takeover();
+    }
+
+    /// Sends the first copy, or the same once more.
+    pub(super) fn send_takeover(&mut self) {
+        let State::Taking(taking) = &mut self.state else { return };
+        (taking.retry_at, taking.known) = (None, self.highest);
+        let (epoch, lease) = (taking.epoch.clone(), taking.lease.clone());
+        self.actions.push_back(Action::Takeover { expected: taking.expected, epoch, lease });
     }
 
     /// What an `epoch` record says of the store binds whoever takes over from it. That the shard was recovered
@@ -175,7 +196,7 @@ impl Leadership {
         found.or_else(|| emptied.then(|| EMPTIED.to_owned()))
     }
 
-    fn lead(&mut self, now: Timestamp, lease: Revision) {
+    fn lead(&mut self, now: Timestamp, lease: Revision, known: Revision) {
         let State::Taking(taking) = std::mem::replace(&mut self.state, State::Over) else { return };
         let epoch = Epoch::new(Revision::new(lease.get().saturating_sub(1)));
         self.terms += 1;
@@ -200,7 +221,6 @@ impl Leadership {
             embargo_until: leading.embargo_until,
         };
         // What was seen since it was sent may be later than it, and lawfully so.
-        let known = taking.epoch.highest;
         let went_back = epoch.revision() <= known;
         self.state = State::Leading(leading);
         self.actions.push_back(Action::Lead(term));
@@ -218,12 +238,6 @@ impl Leadership {
             self.quarantine(format!("its sequence went back to {epoch}, {known} was seen before"));
         }
         self.saw(lease);
-    }
-}
-
-impl Taking {
-    pub(super) fn action(&self) -> Action {
-        Action::Takeover { expected: self.expected, epoch: self.epoch.clone(), lease: self.lease.clone() }
     }
 }
 

@@ -337,3 +337,35 @@ fn a_takeover_is_compared_with_what_was_known_when_it_was_sent() {
     let done = actions(&mut leadership);
     assert!(matches!(done[..], [Action::Lead(_)]), "{done:?}");
 }
+
+#[test]
+fn a_copy_of_a_takeover_is_compared_with_what_was_known_when_that_copy_was_sent() {
+    let mut leadership = new();
+    leadership.handle_shard_read(at(0), Some(left(36, 37, 0, true)));
+    takeover(&mut leadership);
+    leadership.saw(Revision::new(48));
+    leadership.handle_takeover(at(10), WriteOutcome::Unknown);
+    let (_, copy, _) = takeover(&mut leadership);
+    assert_eq!(copy.highest.get(), 37, "it is the same record");
+    // The store went back, and went on: its record 36 is another one.
+    leadership.handle_takeover(at(20), WriteOutcome::Acknowledged(Revision::new(39)));
+    let done = actions(&mut leadership);
+    assert!(matches!(done[..2], [Action::Lead(_), Action::Quarantine { .. }]), "{done:?}");
+}
+
+#[test]
+fn a_takeover_does_not_wait_for_a_record_that_is_gone() {
+    let mut leadership = new();
+    leadership.handle_shard_read(at(0), Some(left(36, 37, 0, true)));
+    takeover(&mut leadership);
+    leadership.handle_takeover(at(10), WriteOutcome::Mismatch(Some(Revision::new(6))));
+    actions(&mut leadership);
+    leadership.handle_shard_read(at(20), Some(left(6, 23, 0, true)));
+    leadership.handle_timeout(at(120));
+    assert!(matches!(actions(&mut leadership)[..], [Action::ReadShard]));
+    leadership.handle_shard_read(at(130), Some(left(6, 23, 0, true)));
+    let (expected, epoch, _) = takeover(&mut leadership);
+    assert_eq!((expected.get(), epoch.highest.get()), (6, 37));
+    leadership.handle_takeover(at(140), WriteOutcome::Acknowledged(Revision::new(25)));
+    assert!(leadership.quarantined().is_some());
+}
