@@ -118,12 +118,12 @@ impl<R: Clone> Lock<R> {
 
     fn repeat_waiting(&mut self, key: &IdHash, to: R, ask: &Acquire, books: &mut Books<R>) {
         let now = books.now.boot;
-        let Some(waiter) = self.queue.get_mut(key) else { return };
+        let Some(waiter) = self.queue.get(key) else { return };
         if waiter.claim != ask.claim {
             books.refuse(to, other_claim_refusal(waiter.claim));
             return;
         }
-        waiter.asked_again(now, to.clone(), ask);
+        self.queue.ask_again(key, now, to.clone(), ask);
         self.watch_waiter(key, books);
         if ask.wait.is_try() && self.flight().is_some_and(|flight| flight.doubtful) {
             self.dismiss(key, books);
@@ -198,7 +198,7 @@ impl<R: Clone> Lock<R> {
 
     fn report_progress(&self, key: &IdHash, to: R, books: &mut Books<R>) {
         let Some(position) = self.queue.position(key) else { return };
-        let Some(id) = self.queue.iter().nth(position - 1).map(|waiter| waiter.id.clone()) else { return };
+        let Some(id) = self.queue.get(key).map(|waiter| waiter.id.clone()) else { return };
         books.reply(to, Reply::Queued { id, position, holder_count: self.present().count() });
     }
 }

@@ -40,8 +40,7 @@ impl<R: Clone> Lock<R> {
         for to in trying {
             books.refuse(to, in_doubt_refusal());
         }
-        let tries: Vec<_> = self.queue.iter().filter(|w| w.tries).map(|waiter| waiter.key).collect();
-        for key in tries {
+        for key in self.queue.trying() {
             if let Some(waiter) = self.dismiss(&key, books) {
                 books.refuse(waiter.reply, in_doubt_refusal());
             }

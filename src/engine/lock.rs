@@ -283,7 +283,7 @@ impl<R: Clone> Lock<R> {
     /// Nothing is to be written: those who only tried get their answer, and a free record's revision is kept
     /// as long as the store keeps the record.
     fn rest(&mut self, books: &mut Books<R>) {
-        let tries: Vec<_> = self.queue.iter().filter(|w| w.tries).map(|waiter| waiter.key).collect();
+        let tries = self.queue.trying();
         if !tries.is_empty() {
             for key in tries {
                 let Some(waiter) = self.dismiss(&key, books) else { continue };

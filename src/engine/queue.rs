@@ -1,6 +1,6 @@
 //! Those who wait for one lock, first come first served.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::message::Acquire;
@@ -85,11 +85,13 @@ impl<R> Waiter<R> {
 pub(super) struct WaitQueue<R> {
     waiters: BTreeMap<i64, Waiter<R>>,
     places: HashMap<IdHash, i64>,
+    /// The places of those who only try: they are few, and looked for after every write.
+    trying: BTreeSet<i64>,
 }
 
 impl<R> Default for WaitQueue<R> {
     fn default() -> Self {
-        Self { waiters: BTreeMap::new(), places: HashMap::new() }
+        Self { waiters: BTreeMap::new(), places: HashMap::new(), trying: BTreeSet::new() }
     }
 }
 
@@ -110,13 +112,42 @@ impl<R> WaitQueue<R> {
         self.places.contains_key(key)
     }
 
+    pub(super) fn get(&self, key: &IdHash) -> Option<&Waiter<R>> {
+        self.waiters.get(self.places.get(key)?)
+    }
+
+    /// What decides about its place is not to be changed by this.
     pub(super) fn get_mut(&mut self, key: &IdHash) -> Option<&mut Waiter<R>> {
         self.waiters.get_mut(self.places.get(key)?)
     }
 
-    /// One is next. Linear in the number of waiters in front.
+    /// The same acquisition was asked for again.
+    pub(super) fn ask_again(&mut self, key: &IdHash, now: Timestamp, reply: R, ask: &Acquire) {
+        let Some(place) = self.places.get(key) else { return };
+        let Some(waiter) = self.waiters.get_mut(place) else { return };
+        waiter.asked_again(now, reply, ask);
+        if waiter.tries {
+            self.trying.insert(*place);
+        } else {
+            self.trying.remove(place);
+        }
+    }
+
+    /// Those who only try, in order.
+    pub(super) fn trying(&self) -> Vec<IdHash> {
+        self.trying.iter().filter_map(|place| Some(self.waiters.get(place)?.key)).collect()
+    }
+
+    /// One is next. Linear in the number of waiters in front or behind, whichever is less.
     pub(super) fn position(&self, key: &IdHash) -> Option<usize> {
-        self.places.get(key).map(|place| self.waiters.range(..=place).count())
+        let place = *self.places.get(key)?;
+        let ends = self.waiters.first_key_value().zip(self.waiters.last_key_value());
+        let nearer_front = ends.is_some_and(|((first, _), (last, _))| place - first < last - place);
+        Some(if nearer_front {
+            self.waiters.range(..=place).count()
+        } else {
+            self.len() - self.waiters.range(place + 1..).count()
+        })
     }
 
     pub(super) fn push_back(&mut self, waiter: Waiter<R>) {
@@ -131,16 +162,22 @@ impl<R> WaitQueue<R> {
 
     fn put(&mut self, place: i64, waiter: Waiter<R>) {
         self.places.insert(waiter.key, place);
+        if waiter.tries {
+            self.trying.insert(place);
+        }
         self.waiters.insert(place, waiter);
     }
 
     pub(super) fn pop_front(&mut self) -> Option<Waiter<R>> {
-        let (_, waiter) = self.waiters.pop_first()?;
+        let (place, waiter) = self.waiters.pop_first()?;
         self.places.remove(&waiter.key);
+        self.trying.remove(&place);
         Some(waiter)
     }
 
     pub(super) fn remove(&mut self, key: &IdHash) -> Option<Waiter<R>> {
-        self.waiters.remove(&self.places.remove(key)?)
+        let place = self.places.remove(key)?;
+        self.trying.remove(&place);
+        self.waiters.remove(&place)
     }
 }
