@@ -49,7 +49,7 @@
 //! ```text
 //! term act=12s overlap=0s      first of all: until when the leader may act; until when a predecessor may have
 //!      embargo=0s              conferred time; until when a recovered shard grants and renews nothing
-//! limits waiters=N holders=N owner=N parked=N        first of all, too
+//! limits waiters=N holders=N parked=N owner=N owner-waiters=N owner-names=N          first of all, too
 //! lease                        the `lease` record is written now: 12 s x 0.99 more to act, and a confirmation
 //! wait 10s                     undelivered id=ID      quarantine WORD       shutdown
 //! ```
@@ -248,6 +248,10 @@ impl Stage {
                 limits.waiters_per_lock_max = words.parse("waiters")?.unwrap_or(limits.waiters_per_lock_max);
                 limits.holders_per_lock_max = words.parse("holders")?.unwrap_or(limits.holders_per_lock_max);
                 limits.leases_per_owner_max = words.parse("owner")?.unwrap_or(limits.leases_per_owner_max);
+                let waiters = words.parse("owner-waiters")?;
+                limits.waiters_per_owner_max = waiters.unwrap_or(limits.waiters_per_owner_max);
+                let names = words.parse("owner-names")?;
+                limits.names_per_owner_max = names.unwrap_or(limits.names_per_owner_max);
                 limits.parked_max = words.parse("parked")?.unwrap_or(limits.parked_max);
             }
             "lease" => {

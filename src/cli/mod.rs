@@ -13,6 +13,7 @@ mod keeper;
 mod logging;
 mod output;
 mod private_server;
+mod quotas;
 mod run;
 mod session;
 mod signals;

@@ -44,12 +44,8 @@ impl<R: Clone> Engine<R> {
             None => {}
         }
         let limits = &self.books.limits;
-        if self.books.owners.get(owner).is_some_and(|count| *count >= limits.leases_per_owner_max) {
-            let limit = limits.leases_per_owner_max;
-            let message =
-                format!("{owner} has {limit} leases and waiting requests already; release some first");
-            return Err(Refusal::new(Code::RateLimited, message).limit(limit as u64));
-        }
+        let left = self.locks.get(&ask.name).is_some_and(|lock| lock.was_left_by(owner));
+        self.books.accounts.admit(limits, owner, (&ask.name, left))?;
         if self.books.ids.len() >= limits.leases_max {
             let limit = limits.leases_max;
             let message = format!("the shard has {limit} leases and waiting requests already; try later");
@@ -123,6 +119,15 @@ impl<R: Clone> Lock<R> {
             books.refuse(to, other_claim_refusal(waiter.claim));
             return;
         }
+        // A try that becomes a wait has been counted already.
+        if waiter.tries
+            && !ask.wait.is_try()
+            && waiter.contended
+            && let Err(refusal) = books.accounts.admit_waiter(&books.limits, &waiter.owner, 1)
+        {
+            books.refuse(to, refusal);
+            return;
+        }
         self.queue.ask_again(key, now, to.clone(), ask);
         self.watch_waiter(key, books);
         if ask.wait.is_try() && self.flight().is_some_and(|flight| flight.doubtful) {
@@ -137,11 +142,15 @@ impl<R: Clone> Lock<R> {
     }
 
     fn begin(&mut self, owner: OwnerName, to: R, key: IdHash, ask: Acquire, books: &mut Books<R>) {
-        if let Err(refusal) = self.admit(&ask, books) {
+        let (progress, tries, contended) = (ask.progress, ask.wait.is_try(), !self.is_open_to(ask.claim));
+        let mut admitted = self.admit(&ask, books);
+        if contended && !tries {
+            admitted = admitted.and_then(|()| books.accounts.admit_waiter(&books.limits, &owner, 0));
+        }
+        if let Err(refusal) = admitted {
             books.refuse(to, refusal);
             return;
         }
-        let (progress, tries, contended) = (ask.progress, ask.wait.is_try(), !self.is_open_to(ask.claim));
         books.note(&self.name, Happening::Asked { contended });
         let waiter = Waiter::new(books.now.boot, owner, to.clone(), key, ask);
         self.enqueue(Waiter { contended, ..waiter }, books);

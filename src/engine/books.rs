@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use super::accounts::Accounts;
 use super::deadlines::{Alarm, Deadlines};
 use super::fact::{Fact, Happening};
 use super::finished::Finished;
@@ -10,6 +11,7 @@ use super::limits::{EMBARGO_PAUSE_MAX, Limits};
 use super::message::{
     Code, Event, Grant, GrantNumber, LostReason, Now, Output, Refusal, Reply, Ticket, WriteOutcome,
 };
+use super::queue::Waiter;
 use super::term::Term;
 use crate::types::{AttemptId, IdHash, LockName, OwnerName, Revision, Timestamp, WallTime};
 
@@ -30,8 +32,8 @@ pub(super) struct Books<R> {
     pub(super) quarantine: Option<String>,
     /// Where each live id is: holding, beginning or waiting.
     pub(super) ids: HashMap<IdHash, LockName>,
-    /// How many live ids each owner has.
-    pub(super) owners: HashMap<OwnerName, usize>,
+    /// What each owner uses.
+    pub(super) accounts: Accounts,
     pub(super) finished: Finished,
     pub(super) deadlines: Deadlines,
     /// The locks from which a lease may have to be taken away.
@@ -72,7 +74,7 @@ impl<R> Books<R> {
             troubled: false,
             quarantine: None,
             ids: HashMap::new(),
-            owners: HashMap::new(),
+            accounts: Accounts::default(),
             finished: Finished::default(),
             deadlines: Deadlines::default(),
             due: BTreeSet::new(),
@@ -189,20 +191,30 @@ impl<R> Books<R> {
     /// An id comes to life.
     pub(super) fn enter(&mut self, key: IdHash, owner: &OwnerName, name: &LockName) {
         if self.ids.insert(key, name.clone()).is_none() {
-            *self.owners.entry(owner.clone()).or_insert(0) += 1;
+            self.accounts.enter(owner, name);
         }
     }
 
     /// An id is gone without being finished: it may come again.
     pub(super) fn leave(&mut self, key: &IdHash, owner: &OwnerName) {
-        if self.ids.remove(key).is_none() {
-            return;
+        if let Some(name) = self.ids.remove(key) {
+            self.accounts.leave(owner, &name);
         }
-        if let Some(count) = self.owners.get_mut(owner) {
-            *count -= 1;
-            if *count == 0 {
-                self.owners.remove(owner);
-            }
+    }
+
+    /// One more place in a queue.
+    pub(super) fn wait(&mut self, waiter: &Waiter<R>) {
+        self.waiting += 1;
+        if waiter.contended {
+            self.accounts.wait(&waiter.owner);
+        }
+    }
+
+    /// One fewer. The id is still alive.
+    pub(super) fn wait_no_more(&mut self, waiter: &Waiter<R>) {
+        self.waiting -= 1;
+        if waiter.contended {
+            self.accounts.wait_no_more(&waiter.owner);
         }
     }
 

@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::accounts::Account;
 use super::deadlines::Alarm;
 use super::holder::{Delivery, Holder};
 use super::lock::{Lock, Phase};
 use super::plan::{Taken, may_begin};
 use super::{Census, Engine};
-use crate::types::{Claim, Timestamp};
+use crate::types::{Claim, OwnerName, Timestamp};
 
 /// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,18 +77,26 @@ fn tokens<R: Clone>(lock: &Lock<R>) -> Result<(), Violation> {
     Ok(())
 }
 
-/// I3: a live id is in exactly one place, and its owner is charged for it.
+/// I3: a live id is in exactly one place, and its owner is charged for it, and for all that its quotas bound.
 fn one_place<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
     let mut places = 0;
-    let mut owners: HashMap<&str, usize> = HashMap::new();
+    let mut owners: HashMap<&OwnerName, Account> = HashMap::new();
     for lock in engine.locks.values() {
+        for waiter in lock.queue.iter().filter(|waiter| waiter.contended) {
+            owners.entry(&waiter.owner).or_default().waiting += 1;
+        }
+        if let Some(owner) = lock.left_by.as_ref().filter(|owner| lock.was_left_by(owner)) {
+            owners.entry(owner).or_default().left += 1;
+        }
         let beginning = lock.flight().into_iter().flat_map(|flight| flight.commit.beginning());
         let waiting = lock.queue.iter().chain(beginning).map(|waiter| (waiter.key, &waiter.owner));
         let holding = lock.present().map(|holder| (holder.key, &holder.owner));
         for (key, owner) in holding.chain(waiting) {
             // One that is in two places is booked once, so the count shows it.
             places += 1;
-            *owners.entry(owner.as_str()).or_default() += 1;
+            let account = owners.entry(owner).or_default();
+            account.ids += 1;
+            *account.names.entry(lock.name.clone()).or_default() += 1;
             let known = engine.books.ids.get(&key) == Some(&lock.name);
             holds("I3 one place", known, || format!("{key:?} of {} is not booked", lock.name.as_str()))?;
         }
@@ -95,9 +104,12 @@ fn one_place<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
     holds("I3 one place", places == engine.books.ids.len(), || {
         format!("{} ids are booked, {places} are there", engine.books.ids.len())
     })?;
-    let booked: HashMap<&str, usize> =
-        engine.books.owners.iter().map(|(owner, count)| (owner.as_str(), *count)).collect();
-    holds("I3 one place", owners == booked, || format!("owners {booked:?} are booked, {owners:?} are there"))
+    let booked = engine.books.accounts.iter();
+    let same =
+        booked.clone().count() == owners.len() && booked.clone().all(|(o, a)| owners.get(o) == Some(a));
+    holds("I3 one place", same, || {
+        format!("{:?} are booked, {owners:?} are there", booked.collect::<Vec<_>>())
+    })
 }
 
 /// I9: the figures of who holds and who waits are those of the locks.

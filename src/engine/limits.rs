@@ -11,6 +11,11 @@ pub struct Limits {
     pub holders_per_lock_max: usize,
     /// Leases and places in queues of one owner.
     pub leases_per_owner_max: usize,
+    /// Places in queues of one owner, of all locks together, where it met others that it waits for.
+    pub waiters_per_owner_max: usize,
+    /// Names that one owner uses: those of its leases and places in queues, and those of free locks that it left
+    /// last, for as long as the store keeps their records (two minutes).
+    pub names_per_owner_max: usize,
     /// Leases and places in queues of the shard.
     pub leases_max: usize,
     /// Finished ids that are remembered.
@@ -30,6 +35,8 @@ impl Default for Limits {
             waiters_per_lock_max: 10_000,
             holders_per_lock_max: 1_000,
             leases_per_owner_max: 100_000,
+            waiters_per_owner_max: 100_000,
+            names_per_owner_max: 1_000_000,
             leases_max: 1_000_000,
             finished_max: 100_000,
             finished_for: Duration::from_secs(15 * 60),

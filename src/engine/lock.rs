@@ -12,7 +12,7 @@ use super::message::{
 use super::plan::{Taken, may_begin};
 use super::queue::{WaitQueue, Waiter};
 use crate::mutant::{self, Mutant};
-use crate::types::{AttemptId, Claim, IdHash, LockName, Revision, Timestamp};
+use crate::types::{AttemptId, Claim, IdHash, LockName, OwnerName, Revision, Timestamp};
 
 /// One lock.
 #[derive(Debug)]
@@ -37,8 +37,10 @@ pub(super) struct Lock<R> {
     pub(super) rewrite: bool,
     /// Who wants all leases ended, and why.
     pub(super) admins: Vec<(R, Option<String>)>,
-    /// When the alarm to forget the free record is set for.
+    /// When the alarm to forget the free record is set for. Until then the owner that left it last pays for it.
     pub(super) forget_at: Option<Timestamp>,
+    /// Whose lease ended last.
+    pub(super) left_by: Option<OwnerName>,
     /// When the alarm is set for to send a write that was put off (`release.rs`).
     pub(super) write_at: Option<Timestamp>,
 }
@@ -113,6 +115,7 @@ impl<R: Clone> Lock<R> {
             rewrite: false,
             admins: Vec::new(),
             forget_at: None,
+            left_by: None,
             write_at: None,
         }
     }
@@ -253,8 +256,8 @@ impl<R: Clone> Lock<R> {
         for waiter in &mut begun {
             waiter.turn_at = Some(books.now.boot);
             books.deadlines.cancel(waiter.alarm_at, Alarm::Wait(self.name.clone(), waiter.key));
+            books.wait_no_more(waiter);
         }
-        books.waiting -= count;
         let staying = self.holders.iter().filter(|holder| !leaves(holder, &taken_away));
         let mut holders: Vec<StoredHolder> = staying.map(|holder| holder.to_stored(books.now)).collect();
         holders.extend((0..=u8::MAX).zip(&begun).map(|(index, waiter)| beginning(books.now, waiter, index)));
@@ -298,13 +301,30 @@ impl<R: Clone> Lock<R> {
             let at = books.now.boot + FREE_RECORD_TTL + FORGET_SLACK;
             self.forget_at = Some(at);
             books.alarm(at, Alarm::Forget(self.name.clone()));
+            if let Some(owner) = &self.left_by {
+                books.accounts.remember(owner);
+            }
         }
     }
 
     pub(super) fn cancel_forget(&mut self, books: &mut Books<R>) {
-        if let Some(at) = self.forget_at.take() {
+        if let Some(at) = self.forget(books) {
             books.deadlines.cancel(at, Alarm::Forget(self.name.clone()));
         }
+    }
+
+    /// The free record need not be remembered any more, or is about to be written over.
+    pub(super) fn forget(&mut self, books: &mut Books<R>) -> Option<Timestamp> {
+        let at = self.forget_at.take()?;
+        if let Some(owner) = &self.left_by {
+            books.accounts.forget(owner);
+        }
+        Some(at)
+    }
+
+    /// True where it is free, and remembered at the expense of this owner.
+    pub(super) fn was_left_by(&self, owner: &OwnerName) -> bool {
+        self.forget_at.is_some() && self.left_by.as_ref() == Some(owner)
     }
 
     /// Puts a waiter behind all others.
@@ -316,14 +336,14 @@ impl<R: Clone> Lock<R> {
         if !waiter.tries {
             books.alarm(waiter.alarm_at, Alarm::Wait(self.name.clone(), waiter.key));
         }
+        books.wait(&waiter);
         self.queue.push_back(waiter);
-        books.waiting += 1;
     }
 
     /// Takes a waiter out of the queue; its id may come again.
     pub(super) fn dismiss(&mut self, key: &IdHash, books: &mut Books<R>) -> Option<Waiter<R>> {
         let waiter = self.queue.remove(key)?;
-        books.waiting -= 1;
+        books.wait_no_more(&waiter);
         books.deadlines.cancel(waiter.alarm_at, Alarm::Wait(self.name.clone(), waiter.key));
         books.leave(key, &waiter.owner);
         Some(waiter)
@@ -346,6 +366,7 @@ impl<R: Clone> Lock<R> {
     pub(super) fn evict(&mut self, key: &IdHash, books: &mut Books<R>) -> Option<Holder<R>> {
         let index = self.holders.iter().position(|holder| holder.key == *key)?;
         let holder = self.holders.remove(index);
+        self.left_by = Some(holder.owner.clone());
         books.holding -= usize::from(!holder.is_gone());
         if let Some(at) = holder.alarm_at {
             books.deadlines.cancel(at, Alarm::Lease(self.name.clone(), holder.key));

@@ -25,6 +25,8 @@
 //!   was written before is known (S7, S8; `refused.rs`).
 
 #[cfg(feature = "coordinator")]
+mod accounts;
+#[cfg(feature = "coordinator")]
 mod acquire;
 #[cfg(feature = "coordinator")]
 mod adopt;

@@ -152,8 +152,8 @@ impl<R: Clone> Lock<R> {
         let key = waiter.key;
         waiter.alarm_at = waiter.due_at();
         waiter.turn_at = None;
+        books.wait(&waiter);
         self.queue.push_front(waiter);
-        books.waiting += 1;
         self.watch_waiter(&key, books);
     }
 }

@@ -34,7 +34,7 @@ impl<R: Clone> Engine<R> {
             Alarm::RetryBatch => self.resend_batch(),
             Alarm::Forget(name) => {
                 if let Some(lock) = self.locks.get_mut(&name) {
-                    lock.forget_at = None;
+                    lock.forget(&mut self.books);
                     if lock.is_at_rest() {
                         self.locks.remove(&name);
                     }

@@ -137,6 +137,8 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             ("waiters_per_lock_max", limits.waiters_per_lock_max),
             ("holders_per_lock_max", limits.holders_per_lock_max),
             ("leases_per_owner_max", limits.leases_per_owner_max),
+            ("waiters_per_owner_max", limits.waiters_per_owner_max),
+            ("names_per_owner_max", limits.names_per_owner_max),
             ("leases_max", limits.leases_max),
             ("finished_ids_max", limits.finished_max),
         ];

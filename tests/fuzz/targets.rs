@@ -1,12 +1,18 @@
 //! What is done to every decoder with any bytes: it must not panic, and what it takes must survive its own
 //! encoding. The fuzzing programs of this folder and the tests (`tests/corpora.rs`) run the same functions.
 
+use std::time::Duration;
+
 use natslock::types::{Key, LockName, Namespace, OwnerName, ShardId};
 use natslock::wire::event::{self, Heard};
 use natslock::wire::heartbeat::Heartbeat;
 use natslock::wire::inbox::{ReplyPrefix, reply_allowed};
+use natslock::wire::micro::Inquiry;
 use natslock::wire::record::{EpochRecord, JournalRecord, LeaseRecord, decode_lock, encode_lock};
+use natslock::wire::reply::Answer;
+use natslock::wire::report::Report;
 use natslock::wire::request::{self, Asked};
+use natslock::wire::stats::{self, Figures, Spread};
 use natslock::wire::subject::{EventSubject, SubjectSpace};
 use natslock::wire::{Format, reply};
 
@@ -14,9 +20,11 @@ use natslock::wire::{Format, reply};
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by the names of their corpora.
-pub(crate) const ALL: [(&str, Target); 7] = [
+pub(crate) const ALL: [(&str, Target); 9] = [
     ("request", request),
     ("reply", reply),
+    ("stats", stats),
+    ("report", report),
     ("event", event),
     ("record", record),
     ("heartbeat", heartbeat),
@@ -31,12 +39,14 @@ pub(crate) fn request(input: &[u8]) {
     let subject = format!("natslock.default.{}", String::from_utf8_lossy(subject));
     let Ok(decoded) = request::decode(&space(), &subject, body) else { return };
     assert!(body.len() <= natslock::wire::BODY_BYTES_MAX);
-    if let Asked::Engine(ask) = decoded.asked {
-        for format in [Format::Json, Format::MessagePack] {
-            let again = request::decode(&space(), &subject, &request::encode(format, &ask)).unwrap();
-            let Asked::Engine(again) = again.asked else { panic!("another request") };
-            assert_eq!(format!("{again:?}"), format!("{ask:?}"));
-        }
+    for format in [Format::Json, Format::MessagePack] {
+        let body = match &decoded.asked {
+            Asked::Engine(ask) => request::encode(format, ask),
+            Asked::Stats { prefix, top } => request::encode_stats(format, prefix, *top),
+            Asked::Info => request::encode_info(format),
+        };
+        let again = request::decode(&space(), &subject, &body).unwrap();
+        assert_eq!(format!("{:?}", again.asked), format!("{:?}", decoded.asked));
     }
 }
 
@@ -45,6 +55,35 @@ pub(crate) fn reply(input: &[u8]) {
     let decoded = reply::decode(input);
     // Whoever logs it must not fail either.
     let _ = format!("{decoded:?}");
+}
+
+/// A body: the reply with the most in it, and the only one with decimal numbers.
+pub(crate) fn stats(input: &[u8]) {
+    let Ok((epoch, Answer::Stats(decoded))) = reply::decode(input) else { return };
+    for format in [Format::Json, Format::MessagePack] {
+        let (_, again) = reply::decode(&stats::encode(format, epoch, &decoded)).unwrap();
+        let Answer::Stats(again) = again else { panic!("another reply") };
+        assert_eq!(again.locks.len(), decoded.locks.len());
+        let mut figures = decoded.locks.iter().map(|(_, figures)| figures).chain([&decoded.total]);
+        if figures.all(are_exact) {
+            assert_eq!(again, decoded);
+        }
+    }
+}
+
+/// True where a decimal number of milliseconds says every length of time to the microsecond.
+fn are_exact(figures: &Figures) -> bool {
+    const LONGEST: Duration = Duration::from_secs(1_000_000);
+    let spreads = [figures.acquire, figures.release, figures.wait, figures.hold];
+    let exact = |s: Spread| [s.mean, s.p50, s.p99, s.max].into_iter().all(|span| span < LONGEST);
+    spreads.into_iter().flatten().all(exact)
+}
+
+/// A body.
+pub(crate) fn report(input: &[u8]) {
+    if let Ok(report) = Report::decode(input) {
+        assert_eq!(Report::decode(&report.encode()).unwrap(), report);
+    }
 }
 
 /// A body.
@@ -96,6 +135,7 @@ pub(crate) fn subject(input: &[u8]) {
     if let Some(shard) = space().parse_heartbeat(&subject) {
         assert_eq!(space().heartbeat(shard), subject);
     }
+    assert!(Inquiry::of(&subject).is_none() || subject.starts_with("$SRV."));
     let bucket = space().bucket(ShardId(0));
     if let Ok(key) = bucket.key(&subject) {
         assert_eq!(bucket.subject(&key), subject);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use natslock::engine::Limits;
+use natslock::service::Config;
 use serde_json::{Value, json};
 
 use crate::support::service::{Service, Wire, acquire, lock, options};
@@ -105,7 +107,27 @@ const REQUESTS: &[Row] = &[
     ("renew.eve.target", r#"{"id":"nobodys"}"#, "not_holder"),
     ("acquire.eve.target", r#"{"id":"alices"}"#, "finished"),
     ("admin_release.eve.unheld", "{}", "not_holder"),
+    // One whose quotas are used up (`greedy`).
+    ("acquire.greedy.g4", "{}", "rate_limited"),
+    ("acquire.greedy.target", r#"{"wait_ms":1000}"#, "rate_limited"),
 ];
+
+/// What one owner may use while the table is gone through.
+fn quotas() -> Limits {
+    Limits { names_per_owner_max: 4, waiters_per_owner_max: 2, ..Limits::default() }
+}
+
+/// Somebody uses all that an owner may.
+async fn greedy(wire: &mut Wire) {
+    for number in 0..3 {
+        let subject = format!("natslock.default.acquire.greedy.g{number}");
+        assert_eq!(wire.json(&subject, r#"{"ttl_ms":3600000}"#).await["status"], "granted");
+    }
+    for _ in 0..2 {
+        let body = r#"{"wait_ms":3600000,"progress":true}"#;
+        assert_eq!(wire.json("natslock.default.acquire.greedy.target", body).await["status"], "queued");
+    }
+}
 
 async fn code(wire: &mut Wire, subject: &str, body: impl Into<Bytes>) -> Value {
     // As a hostile client sends it: the library would not send some of these subjects at all.
@@ -135,15 +157,20 @@ async fn seen(wire: &mut Wire) -> Value {
             holder["held_ms"] = json!(0);
             holder["expires_in_ms"] = json!(0);
         }
+        for waiter in lock["waiters"].as_array_mut().unwrap() {
+            waiter["waited_ms"] = json!(0);
+        }
     }
     list
 }
 
 #[tokio::test]
 async fn every_row_gets_its_code_and_changes_nothing() {
-    let service = Service::start().await;
-    let before = held(&service).await;
+    let service = Service::start_with(Config::default().limits(quotas())).await;
+    held(&service).await;
     let mut wire = service.wire().await;
+    greedy(&mut service.wire().await).await;
+    let before = seen(&mut wire).await;
     let load = Load::start(&service).await;
     let mut refused = BTreeMap::new();
     for (subject, body, expected) in REQUESTS {

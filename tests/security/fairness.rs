@@ -112,9 +112,41 @@ async fn while_one_owner_floods_the_others_are_served_as_before() {
     assert_eq!(info["limits"]["requests_per_owner_per_s_max"], json!(rate));
 }
 
+/// Names that are given back stay in the store for two minutes, however few are held at a time.
+#[tokio::test]
+async fn names_that_are_used_once_are_bounded() {
+    let limits = Limits { names_per_owner_max: 30, ..Limits::default() };
+    let service = Service::start_with(Config::default().limits(limits)).await;
+    let mut wire = service.wire().await;
+    let (mut granted, mut refused) = (0, 0);
+    for number in 0..50 {
+        let answer = wire.json(&format!("natslock.default.acquire.eve.once.{number}"), "{}").await;
+        if answer["status"] == "granted" {
+            granted += 1;
+            let body = json!({"id": answer["id"]}).to_string();
+            wire.json(&format!("natslock.default.release.eve.once.{number}"), &body).await;
+        } else {
+            assert_eq!((&answer["code"], &answer["limit"]), (&json!("rate_limited"), &json!(30)));
+            refused += 1;
+        }
+    }
+    assert_eq!((granted, refused), (30, 20));
+    // One of those she may have again, and others any.
+    assert_eq!(wire.json("natslock.default.acquire.eve.once.0", "{}").await["status"], "granted");
+    assert_eq!(wire.json("natslock.default.acquire.bob.once.49", "{}").await["status"], "granted");
+    let stats = wire.json("natslock.default.stats.bob", "").await;
+    assert_eq!(stats["total"]["refusals"], json!({"rate_limited": 20}));
+}
+
 #[tokio::test]
 async fn quotas_and_queues_are_bounded_and_named() {
-    let limits = Limits { leases_per_owner_max: 20, waiters_per_lock_max: 10, ..Limits::default() };
+    let limits = Limits {
+        leases_per_owner_max: 20,
+        waiters_per_owner_max: 12,
+        names_per_owner_max: 20,
+        waiters_per_lock_max: 10,
+        ..Limits::default()
+    };
     let service = Service::start_with(Config::default().limits(limits)).await;
     let mut wire = service.wire().await;
     // Distinct names: each is a lease.
@@ -132,7 +164,20 @@ async fn quotas_and_queues_are_bounded_and_named() {
     }
     let full = wire.json("natslock.default.acquire.dave.n20", r#"{"wait_ms":1000}"#).await;
     assert_eq!((&full["code"], &full["limit"]), (&json!("queue_full"), &json!(10)));
+    // Two more, for another lock; then she waits often enough. She may still try, and others may wait.
+    for number in 0..3 {
+        let body = json!({"id": format!("v{number}"), "wait_ms": 60_000, "progress": true}).to_string();
+        let answer = wire.json("natslock.default.acquire.carol.n0", &body).await;
+        let expected = if number < 2 { &json!("queued") } else { &json!("error") };
+        assert_eq!(&answer["status"], expected, "{answer}");
+        assert!(number < 2 || answer["code"] == "rate_limited" && answer["limit"] == 12, "{answer}");
+    }
+    assert_eq!(wire.json("natslock.default.acquire.carol.n0", "{}").await["status"], "held");
+    let body = r#"{"wait_ms":60000,"progress":true}"#;
+    assert_eq!(wire.json("natslock.default.acquire.dave.n0", body).await["status"], "queued");
     let info = wire.json("natslock.default.info.eve", "").await;
     assert_eq!(info["limits"]["leases_per_owner_max"], json!(20));
+    assert_eq!(info["limits"]["waiters_per_owner_max"], json!(12));
+    assert_eq!(info["limits"]["names_per_owner_max"], json!(20));
     assert_eq!(info["limits"]["waiters_per_lock_max"], json!(10));
 }

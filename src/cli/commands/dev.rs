@@ -10,6 +10,7 @@ use crate::cli::Context;
 use crate::cli::error::{CommandError, Kind};
 use crate::cli::output::{BOLD, GREEN};
 use crate::cli::private_server::PrivateServer;
+use crate::cli::quotas::Quotas;
 use crate::cli::signals::Signals;
 use crate::cli::text;
 use crate::nats::ConnectOptions;
@@ -27,6 +28,8 @@ pub(crate) struct Dev {
     /// Keep the locks in this folder [default: a temporary one]
     #[arg(long, env = "NATSLOCK_STORE_DIR", hide_env_values = true, value_name = "FOLDER")]
     store_dir: Option<PathBuf>,
+    #[command(flatten)]
+    quotas: Quotas,
 }
 
 /// What programs are told when it is ready.
@@ -43,7 +46,7 @@ pub(in crate::cli) async fn run(dev: Dev, context: &Context) -> Result<(), Comma
         _ = signals.next() => return Ok(()),
     };
     let done = tokio::select! {
-        started = start(server.url(), context) => match started {
+        started = start(server.url(), &dev.quotas, context) => match started {
             Ok(coordinator) => serve_until_told(coordinator, &mut server, &dev, &mut signals, context).await,
             Err(error) => Err(error),
         },
@@ -54,14 +57,14 @@ pub(in crate::cli) async fn run(dev: Dev, context: &Context) -> Result<(), Comma
 }
 
 /// A coordinator that leads.
-async fn start(url: &str, context: &Context) -> Result<Coordinator, CommandError> {
+async fn start(url: &str, quotas: &Quotas, context: &Context) -> Result<Coordinator, CommandError> {
     let options = ConnectOptions {
         urls: vec![url.to_owned()],
         name: Some("natslock dev".into()),
         keep_trying: true,
         ..ConnectOptions::default()
     };
-    let config = serve::config(context)?.leader_lease(LEADER_LEASE);
+    let config = serve::config(context, quotas)?.leader_lease(LEADER_LEASE);
     let mut coordinator = Coordinator::connect(&options, config, 1).await.map_err(serve::explain)?;
     if coordinator.ready().await { Ok(coordinator) } else { Err(ended("the coordinator")) }
 }

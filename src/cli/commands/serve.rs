@@ -1,7 +1,6 @@
 //! `natslock serve`
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,12 +9,12 @@ use tokio::sync::watch;
 
 use crate::cli::error::{CommandError, Kind};
 use crate::cli::logging::LogFormat;
+use crate::cli::quotas::Quotas;
 use crate::cli::session::{explain_connect, explain_transport, named_credentials};
 use crate::cli::signals::Signals;
 use crate::cli::{Context, duration, http};
 use crate::client::{Caller, Client, ClientOptions};
 use crate::connect::ServeError;
-use crate::engine::Limits;
 use crate::nats::{ConnectError, ConnectOptions, Credentials};
 use crate::service::{Config, Coordinator, Observer, StartError, Status};
 use crate::store::StoreError;
@@ -54,18 +53,8 @@ pub(crate) struct Serve {
         value_parser = shards
     )]
     shards: u16,
-    /// Let each owner send at most so many requests a second [default: as many as it likes]
-    #[arg(long, env = "NATSLOCK_OWNER_RATE", hide_env_values = true, value_name = "N")]
-    owner_rate: Option<NonZeroU32>,
-    /// Let each owner have at most so many leases and waiting requests at a time
-    #[arg(
-        long,
-        env = "NATSLOCK_OWNER_LEASES",
-        hide_env_values = true,
-        value_name = "N",
-        default_value_t = Limits::default().leases_per_owner_max
-    )]
-    owner_leases: usize,
+    #[command(flatten)]
+    quotas: Quotas,
     /// Answer each owner only in inboxes of its own: those that begin with the inbox prefix and the owner
     #[arg(
         long,
@@ -177,12 +166,9 @@ pub(in crate::cli) async fn run(serve: Serve, context: &Context) -> Result<(), C
         "natslock {} begins",
         env!("CARGO_PKG_VERSION"),
     );
-    let limits = Limits { leases_per_owner_max: serve.owner_leases, ..Limits::default() };
-    let config = config(context)?
+    let config = config(context, &serve.quotas)?
         .leader_lease(serve.leader_lease)
-        .owner_rate(serve.owner_rate)
-        .reply_per_owner(serve.inbox_prefix_per_owner)
-        .limits(limits);
+        .reply_per_owner(serve.inbox_prefix_per_owner);
     // One of the possible values, all of which are numbers.
     let replicas = serve.replicas.parse().unwrap_or(1);
     let site = site(&serve, context).await?;
@@ -252,8 +238,8 @@ pub(super) async fn stopped(coordinator: &mut Coordinator) {
 }
 
 /// What the options say of any coordinator. Clients whose inboxes begin otherwise get no answers.
-pub(super) fn config(context: &Context) -> Result<Config, CommandError> {
-    let config = Config::default().namespace(context.global.namespace.clone());
+pub(super) fn config(context: &Context, quotas: &Quotas) -> Result<Config, CommandError> {
+    let config = quotas.apply(Config::default().namespace(context.global.namespace.clone()));
     let Some(prefix) = &context.global.access.inbox_prefix else { return Ok(config) };
     let prefix = prefix.parse().map_err(|error| CommandError::new(Kind::Usage, format!("{error}")))?;
     Ok(config.reply_prefix(prefix))
