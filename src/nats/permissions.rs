@@ -7,7 +7,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::types::{LockName, NAME_BYTES_MAX, Namespace, OwnerName, ShardId};
+use crate::wire::bucket::Bucket;
 use crate::wire::inbox::ReplyPrefix;
+use crate::wire::micro::Inquiry;
 use crate::wire::subject::{SubjectSpace, Verb};
 
 /// What a user is there for.
@@ -42,6 +44,8 @@ pub struct User {
     pub inboxes: ReplyPrefix,
     /// Whether a client may see all locks of the namespace. The other roles that ask at all may.
     pub lists: bool,
+    /// Whether an operator may recover what is quarantined. It then can write, purge and change the bucket.
+    pub recovers: bool,
 }
 
 /// What a user may do. Everything else is refused.
@@ -58,7 +62,10 @@ impl User {
     pub fn permissions(&self) -> Permissions {
         let space = SubjectSpace::new(self.namespace.clone());
         match self.role {
-            Role::Operator => self.asks(&space, &[Verb::Check, Verb::AdminRelease], true),
+            Role::Operator => {
+                let asks = self.asks(&space, &[Verb::Check, Verb::AdminRelease], true);
+                if self.recovers { asks.and(recovery(&space)) } else { asks }
+            }
             Role::Observer => self.asks(&space, &[Verb::Check], true),
             Role::Client => {
                 let verbs = [Verb::Acquire, Verb::Renew, Verb::Release, Verb::Check];
@@ -91,6 +98,7 @@ impl User {
         let mut subscribe = vec![format!("{}.>", self.inbox_prefix())];
         if lists {
             subscribe.push(space.events());
+            publish.extend(Inquiry::asked_on());
         } else {
             // What the library listens to on behalf of its guards, and the events of the names.
             subscribe.extend([space.revocations(), space.leader_events()]);
@@ -112,10 +120,10 @@ impl Permissions {
 /// Requests in, answers and events out.
 fn front(space: &SubjectSpace, inboxes: &ReplyPrefix) -> Permissions {
     let answers = format!("{}>", inboxes.as_str());
-    Permissions {
-        publish: vec![answers, space.events(), space.heartbeats()],
-        subscribe: vec![space.requests(), space.heartbeats(), format!("{}.>", space.coordinator_inboxes())],
-    }
+    let mut subscribe =
+        vec![space.requests(), space.heartbeats(), format!("{}.>", space.coordinator_inboxes())];
+    subscribe.extend(Inquiry::heard_on("*"));
+    Permissions { publish: vec![answers, space.events(), space.heartbeats()], subscribe }
 }
 
 /// The bucket, and what JetStream has to be asked for it.
@@ -135,6 +143,23 @@ fn store(space: &SubjectSpace) -> Permissions {
         ],
         subscribe: vec![format!("{}.>", space.coordinator_inboxes())],
     }
+}
+
+/// To ask the coordinators what they know, and to rewrite the bucket with the help of one beside it. What is answered
+/// comes to the inboxes of whoever recovers.
+fn recovery(space: &SubjectSpace) -> Permissions {
+    let shard = ShardId(0);
+    let bucket = space.bucket(shard);
+    let copy = bucket.recovery();
+    let call = |bucket: &Bucket, call: &str| format!("$JS.API.{call}.{}", bucket.stream());
+    let mut publish = vec![space.inquiry(shard)];
+    for bucket in [&bucket, &copy] {
+        publish.push(bucket.subjects());
+        publish.extend(["STREAM.INFO", "STREAM.MSG.GET"].map(|name| call(bucket, name)));
+    }
+    publish.extend(["STREAM.UPDATE", "STREAM.PURGE"].map(|name| call(&bucket, name)));
+    publish.extend(["STREAM.CREATE", "STREAM.DELETE"].map(|name| call(&copy, name)));
+    Permissions { publish, subscribe: Vec::new() }
 }
 
 /// As a `permissions` block of a server's configuration.
@@ -226,6 +251,7 @@ mod tests {
             names: vec!["orders".parse().unwrap(), "orders.>".parse().unwrap()],
             inboxes: ReplyPrefix::default(),
             lists: false,
+            recovers: false,
         }
     }
 
@@ -245,9 +271,21 @@ mod tests {
     fn only_the_store_connection_reaches_the_store() {
         for role in ROLES {
             let Permissions { publish, subscribe } = user(role).permissions();
-            let reaches = publish.iter().chain(&subscribe).any(|subject| subject.starts_with('$'));
+            let store = |subject: &String| subject.starts_with("$JS") || subject.starts_with("$KV");
+            let reaches = publish.iter().chain(&subscribe).any(store);
             let may = matches!(role, Role::Coordinator | Role::CoordinatorStore);
             assert_eq!(reaches, may, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_operator_that_may_recover_can_purge_and_only_the_copy_is_deleted() {
+        for role in ROLES {
+            let Permissions { publish, .. } = User { recovers: true, ..user(role) }.permissions();
+            let may = |call: &str| publish.iter().any(|subject| subject.contains(call));
+            assert_eq!(may("PURGE"), role == Role::Operator, "{role:?}");
+            assert_eq!(may("DELETE.KV_natslock_prod_0_recovery"), role == Role::Operator, "{role:?}");
+            assert!(!publish.contains(&"$JS.API.STREAM.DELETE.KV_natslock_prod_0".to_owned()), "{role:?}");
         }
     }
 

@@ -16,6 +16,7 @@ use super::record::Stored;
 use super::store::NatsStore;
 use crate::store::{Entry, Extent, Repair, StoreError};
 use crate::types::Revision;
+use crate::wire::bucket::RECOVERY;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -44,7 +45,7 @@ impl NatsStore {
     }
 
     fn config_of_copy(&self, first_sequence: Revision, replicas: usize) -> BucketConfig {
-        BucketConfig { bucket: format!("{}_recovery", self.config().bucket), replicas, first_sequence }
+        BucketConfig { bucket: format!("{}{RECOVERY}", self.config().bucket), replicas, first_sequence }
     }
 }
 

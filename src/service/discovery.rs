@@ -17,7 +17,7 @@ use crate::wire::micro::{self, Endpoint, Inquiry, Introduction};
 /// Who looks for services. A coordinator that may not hear them is not found, and does its work.
 pub(super) async fn listen<T: Transport>(transport: &T, me: CoordinatorId) -> BoxStream<'static, Message> {
     let mut heard = stream::SelectAll::new();
-    for subject in Inquiry::subjects(me) {
+    for subject in Inquiry::heard_on(&me.to_string()) {
         match transport.subscribe(subject).await {
             Ok(messages) => heard.push(messages),
             Err(error) => tracing::info!(%error, "not to be found by nats micro"),

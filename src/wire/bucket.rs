@@ -2,6 +2,9 @@
 
 use crate::types::{Key, KeyError, Namespace, ShardId};
 
+/// What is behind the name of a bucket in that of the one beside it, which keeps its records while it is recovered.
+pub const RECOVERY: &str = "_recovery";
+
 /// The bucket of one shard.
 ///
 /// ```
@@ -20,8 +23,17 @@ pub struct Bucket {
 
 impl Bucket {
     pub(super) fn new(namespace: &Namespace, shard: ShardId) -> Self {
-        let name = format!("natslock_{namespace}_{shard}");
+        Self::named(format!("natslock_{namespace}_{shard}"))
+    }
+
+    fn named(name: String) -> Self {
         Self { prefix: format!("$KV.{name}."), name }
+    }
+
+    /// The bucket beside it while it is recovered.
+    #[must_use]
+    pub fn recovery(&self) -> Self {
+        Self::named(format!("{}{RECOVERY}", self.name))
     }
 
     /// The bucket's name.

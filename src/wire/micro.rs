@@ -31,9 +31,16 @@ impl Inquiry {
     const ALL: [(Self, &'static str); 3] =
         [(Self::Ping, "PING"), (Self::Info, "INFO"), (Self::Stats, "STATS")];
 
-    /// The subjects on which this coordinator may be asked.
-    pub fn subjects(me: CoordinatorId) -> [String; 3] {
-        ["$SRV.*".into(), format!("$SRV.*.{NAME}"), format!("$SRV.*.{NAME}.{me}")]
+    /// The subjects on which a coordinator is asked that has this id; `*` for those of any.
+    pub fn heard_on(id: &str) -> [String; 3] {
+        ["$SRV.*".into(), format!("$SRV.*.{NAME}"), format!("$SRV.*.{NAME}.{id}")]
+    }
+
+    /// The subjects on which whoever may ask does: those of all services, of this one, and of each coordinator.
+    pub fn asked_on() -> impl Iterator<Item = String> {
+        Self::ALL.into_iter().flat_map(|(_, word)| {
+            [format!("$SRV.{word}"), format!("$SRV.{word}.{NAME}"), format!("$SRV.{word}.{NAME}.*")]
+        })
     }
 
     /// What a message on this subject asks.

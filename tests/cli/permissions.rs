@@ -12,6 +12,7 @@ fn each_role_gets_what_it_needs() {
     let program = Program::new("");
     for (role, words) in [
         ("operator", &["--owner", "oncall"][..]),
+        ("operator", &["--owner", "oncall", "--may-recover"]),
         ("coordinator", &["--namespace", "prod", "--inbox-prefix", "_INBOX.team"]),
         ("coordinator-front", &[]),
         ("coordinator-store", &[]),
@@ -20,7 +21,8 @@ fn each_role_gets_what_it_needs() {
     ] {
         let words = [&["admin", "permissions", "--role", role, "--public-nkey", PUBLIC], words].concat();
         let printed = program.run(&words).done();
-        insta::assert_snapshot!(format!("permissions_{}", role.replace('-', "_")), printed.stdout);
+        let more = if words.contains(&"--may-recover") { "_may_recover" } else { "" };
+        insta::assert_snapshot!(format!("permissions_{}{more}", role.replace('-', "_")), printed.stdout);
     }
 }
 
@@ -51,6 +53,7 @@ fn what_makes_no_sense_is_said() {
         (&["--role", "observer", "--public-nkey", "SUABC"], "not the public nkey of a user"),
         (&["--role", "observer", "--inbox-prefix", "$KV"], "a reply prefix is"),
         (&["--role", "king"], "possible values"),
+        (&["--role", "observer", "--may-recover"], "only an operator may recover"),
     ] {
         let refused = Program::new("").run(&[&["admin", "permissions"], words].concat());
         assert_eq!(refused.code, 2, "{words:?}");

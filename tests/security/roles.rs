@@ -38,6 +38,9 @@ const NOBODY_PUBLISHES: &[&str] = &[
     "$JS.ACK.KV_natslock_default_0.x",
     "$JS.FC.KV_natslock_default_0.x",
     "$SYS.REQ.SERVER.PING",
+    "$JS.API.STREAM.DELETE.KV_natslock_default_0_recovery.x",
+    "$SRV.SCHEMA.natslock",
+    "$SRV.PING.other",
     "natslock-event.default.released.orders",
     "natslock-event.default.leader.0",
     "natslock-int.default.heartbeat.0",
@@ -64,6 +67,8 @@ const NOBODY_SUBSCRIBES: &[&str] = &[
     "$JS.>",
     "$JS.API.>",
     "$SYS.>",
+    "$SRV.>",
+    "$SRV.PING",
     "natslock.>",
     "natslock.default.*.>",
     "natslock.default.acquire.>",
@@ -98,6 +103,8 @@ const RIGHTS: &[Rights] = &[
             "natslock.default.list.bob",
             "natslock.default.stats.alice",
             "natslock.default.admin_release.alice.orders",
+            "natslock-int.default.heartbeat.ask-0",
+            "$SRV.PING.natslock",
         ],
         subscribes: &[
             "_INBOX.alice.>",
@@ -141,6 +148,9 @@ const RIGHTS: &[Rights] = &[
             "natslock.default.list.observer",
             "natslock.default.stats.observer",
             "natslock.default.info.observer",
+            "$SRV.PING",
+            "$SRV.INFO.natslock",
+            "$SRV.STATS.natslock.00000000000000ab",
         ],
         not_publishes: &[
             "natslock.default.acquire.observer.orders",
@@ -163,8 +173,10 @@ const RIGHTS: &[Rights] = &[
             "natslock.default.list.operator",
             "natslock.default.stats.operator",
             "natslock.default.info.operator",
+            "$SRV.PING.natslock",
         ],
         not_publishes: &[
+            "natslock-int.default.heartbeat.ask-0",
             "natslock.default.acquire.operator.orders",
             "natslock.default.release.operator.orders",
             "natslock.default.renew.operator",
@@ -174,6 +186,91 @@ const RIGHTS: &[Rights] = &[
         not_subscribes: &["_INBOX.alice.>"],
     },
 ];
+
+/// An operator that may recover reaches the store, unlike all above.
+const MENDER: Rights = Rights {
+    user: "mender",
+    publishes: &[
+        "natslock.default.admin_release.mender.orders",
+        "natslock-int.default.heartbeat.ask-0",
+        "$KV.natslock_default_0_recovery.lock.a",
+        "$JS.API.STREAM.INFO.KV_natslock_default_0",
+        "$JS.API.STREAM.DELETE.KV_natslock_default_0_recovery",
+    ],
+    not_publishes: &[
+        "$JS.API.STREAM.DELETE.KV_natslock_default_0",
+        "$JS.API.STREAM.CREATE.KV_natslock_default_0",
+        "$JS.API.STREAM.PURGE.KV_natslock_default_0_recovery",
+        "$JS.API.STREAM.INFO.other",
+        "$JS.API.CONSUMER.CREATE.KV_natslock_default_0.x",
+        "$KV.other.a",
+        "natslock-int.default.heartbeat.0",
+        "natslock-event.default.released.orders",
+        "natslock.default.acquire.mender.orders",
+        "natslock.default.admin_release.alice.orders",
+        "_INBOX.alice.x",
+    ],
+    subscribes: &["_INBOX.mender.>"],
+    not_subscribes: &["_INBOX.alice.>"],
+};
+
+#[tokio::test]
+async fn coordinators_are_found_by_those_who_may_look_for_them() {
+    let site = Site::start("secure.conf").await;
+    let coordinator = site.serve(Config::default().reply_per_owner(true)).await;
+    for (user, finds) in [("observer", true), ("operator", true), ("bob", true), ("alice", false)] {
+        let connection = connect(&site.options(user)).await.unwrap();
+        let asked = connection.client().request("$SRV.PING.natslock", "".into());
+        let denied = connection.denied(|subject| subject == "$SRV.PING.natslock");
+        let found = tokio::select! {
+            answer = asked => serde_json::from_slice(&answer.unwrap().payload).unwrap(),
+            _ = denied => serde_json::Value::Null,
+        };
+        assert_eq!(found["metadata"]["role"] == "leading", finds, "{user}: {found}");
+    }
+    coordinator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_recovers_only_where_it_may() {
+    let site = Site::start("secure.conf").await;
+    let coordinator = site.serve(Config::default().leader_lease(Duration::from_secs(2))).await;
+    let alice = site.client("alice").await;
+    let kept = acquire(&alice, &lock("orders.kept"), &options(3_600_000, 0)).await;
+    let auditor = connect(&site.auditor()).await.unwrap();
+    let subject = "$KV.natslock_default_0.lock.orders.garbled";
+    auditor.client().request(subject, "no record of ours".into()).await.unwrap();
+    let run = async |user: &str, words: &[&str]| {
+        let program = site.program(user);
+        let words: Vec<String> =
+            ["admin", "recover"].iter().chain(words).map(|word| (*word).to_owned()).collect();
+        tokio::task::spawn_blocking(move || {
+            program.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+        })
+        .await
+        .unwrap()
+    };
+    for words in [&["orders.garbled", "--yes"][..], &["--force", "--yes", "--wait", "0s"]] {
+        let refused = run("operator", words).await;
+        assert_eq!(refused.code, 3, "{}{}", refused.stdout, refused.stderr);
+        let hint = "admin permissions --role operator --may-recover";
+        assert!(
+            refused.stderr.contains("no permission to") && refused.stderr.contains(hint),
+            "{}",
+            refused.stderr
+        );
+    }
+    run("mender", &["orders.garbled", "--yes"]).await.done();
+    assert!(alice.caller().view(&lock("orders.garbled")).await.unwrap().is_none());
+    let done = run("mender", &["--force", "--yes", "--wait", "0s", "--json"]).await.done().json();
+    assert_eq!((&done["status"], &done["leading"]), (&"recovered".into(), &true.into()), "{done}");
+    // The record and its holder are as before, and tokens begin anew above all others.
+    let view = alice.caller().view(&kept.name).await.unwrap().expect("it is held");
+    assert_eq!(view.holders[0].token, kept.token);
+    let next = acquire(&alice, &lock("orders.next"), &options(30_000, 10_000)).await;
+    assert!(next.token.get() >= done["first_token"].as_u64().unwrap(), "{done}");
+    coordinator.shutdown().await;
+}
 
 /// A subject that no user may publish to. Refusals come in order, so when it is refused, all before it were.
 const CANARY: &str = "canary";
@@ -204,7 +301,8 @@ async fn check(site: &Site, rights: &Rights) {
     for subject in *publishes {
         assert!(may_publish(&connection, subject, round.next().unwrap()).await, "{user} to {subject}");
     }
-    for subject in not_publishes.iter().chain(NOBODY_PUBLISHES) {
+    let nobody = if *user == MENDER.user { &[][..] } else { NOBODY_PUBLISHES };
+    for subject in not_publishes.iter().chain(nobody) {
         assert!(!may_publish(&connection, subject, round.next().unwrap()).await, "{user} to {subject}");
     }
     for subject in *subscribes {
@@ -218,7 +316,7 @@ async fn check(site: &Site, rights: &Rights) {
 #[tokio::test]
 async fn those_who_ask_may_do_what_their_role_says_and_nothing_else() {
     let site = Site::start("secure.conf").await;
-    for rights in RIGHTS {
+    for rights in RIGHTS.iter().chain([&MENDER]) {
         check(&site, rights).await;
     }
 }

@@ -9,6 +9,7 @@ use natslock::nats::{ConnectOptions, Credentials, Tls};
 use natslock::service::{Config, Coordinator};
 use natslock::types::OwnerName;
 
+use crate::cli::program::Program;
 use crate::support::{Folder, NatsServer, PATIENCE};
 
 /// The users: a name, which is the owner too, and what `admin permissions` is told beside it.
@@ -18,6 +19,7 @@ const USERS: &[(&str, &[&str])] = &[
     ("eve", &["--role", "client", "--names", "orders.>"]),
     ("observer", &["--role", "observer"]),
     ("operator", &["--role", "operator"]),
+    ("mender", &["--role", "operator", "--may-recover"]),
     ("coordinator", &["--role", "coordinator"]),
     ("front", &["--role", "coordinator-front"]),
     ("store", &["--role", "coordinator-store"]),
@@ -98,6 +100,19 @@ impl Site {
         let owner = OwnerName::encode(user).unwrap();
         let options = ClientOptions::new(owner).patience(PATIENCE);
         Client::connect_with(&self.options(user), options).await.unwrap()
+    }
+
+    /// The program in the name of this user.
+    pub(super) fn program(&self, user: &str) -> Program {
+        let options = self.options(user);
+        let file = |path: PathBuf| path.display().to_string();
+        Program::new(&options.urls[0])
+            .with("NATSLOCK_OWNER", user)
+            .with("NATSLOCK_NKEY", &file(self.seed(user)))
+            .with("NATSLOCK_INBOX_PREFIX", &format!("_INBOX.{user}"))
+            .with("NATSLOCK_TLS_CA", &file(self.certificate("ca.pem")))
+            .with("NATSLOCK_TLS_CERT", &file(self.certificate("client.pem")))
+            .with("NATSLOCK_TLS_KEY", &file(self.certificate("client.key")))
     }
 
     pub(super) fn seed(&self, user: &str) -> PathBuf {

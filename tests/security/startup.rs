@@ -16,6 +16,7 @@ fn all(namespace: &str) -> Permissions {
         names: vec![NamePattern::all()],
         inboxes: ReplyPrefix::default(),
         lists: false,
+        recovers: false,
     };
     user.permissions()
 }
@@ -23,12 +24,14 @@ fn all(namespace: &str) -> Permissions {
 /// All of them but one: what is lacking, and the rest, in the namespace `n` and the number.
 fn lacking() -> Vec<(String, Permissions)> {
     let whole = all("n");
-    // Events are not tried, because somebody might hear the try; and records flow without the answers to flow
+    // Whoever may not hear who looks for services is not found, and serves all the same. Events are not tried, because somebody might hear the try; and records flow without the answers to flow
     // control, only slower. What is missing of these is told in the log.
-    let untried =
-        |subject: &&String| subject.starts_with("natslock-event.") || subject.starts_with("$JS.FC.");
+    let untried = |subject: &&String| {
+        ["natslock-event.", "$JS.FC.", "$SRV."].iter().any(|tree| subject.starts_with(tree))
+    };
     let published = (0..whole.publish.len()).filter(|at| !untried(&&whole.publish[*at])).map(|at| (at, true));
-    let subscribed = (0..whole.subscribe.len()).map(|at| (at, false));
+    let heard = (0..whole.subscribe.len()).filter(|at| !untried(&&whole.subscribe[*at]));
+    let subscribed = heard.map(|at| (at, false));
     let without = |(number, (at, publishes)): (usize, (usize, bool))| {
         let mut rest = all(&format!("n{number}"));
         let subjects = if publishes { &mut rest.publish } else { &mut rest.subscribe };

@@ -32,6 +32,9 @@ pub(crate) struct Permissions {
     /// Let a client see all locks of the namespace: list, stats and all events
     #[arg(long)]
     may_list: bool,
+    /// Let an operator recover what is quarantined: it can then write and purge the bucket
+    #[arg(long)]
+    may_recover: bool,
     /// The user with this public nkey
     #[arg(long, value_name = "PUBLIC", value_parser = public_nkey)]
     public_nkey: Option<String>,
@@ -101,6 +104,9 @@ fn user(asked: &Permissions, context: &Context) -> Result<User, CommandError> {
         )
         .hint("--names '>' stands for all"));
     }
+    if asked.may_recover && role != Role::Operator {
+        return Err(CommandError::new(Kind::Usage, "only an operator may recover: --role operator"));
+    }
     let inboxes = context.global.access.inbox_prefix.as_deref().map(str::parse).transpose();
     let inboxes: Option<ReplyPrefix> =
         inboxes.map_err(|error| CommandError::new(Kind::Usage, format!("{error}")))?;
@@ -111,6 +117,7 @@ fn user(asked: &Permissions, context: &Context) -> Result<User, CommandError> {
         names: if asked.names.is_empty() { vec![NamePattern::all()] } else { asked.names.clone() },
         inboxes: inboxes.unwrap_or_default(),
         lists: asked.may_list,
+        recovers: asked.may_recover,
     })
 }
 

@@ -16,7 +16,8 @@ use crate::wire::subject::SubjectSpace;
 
 /// Recover a quarantined lock, or without a name the quarantined shard: tells what it found and will do, and asks
 ///
-/// It reads the bucket itself, so it needs a coordinator's rights. Run it again if it was interrupted.
+/// It reads and writes the bucket itself, so it needs the rights that `admin permissions --role operator
+/// --may-recover` prints. Run it again if it was interrupted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Recover {
     /// The lock; without it, the shard
@@ -125,6 +126,6 @@ pub(super) fn explain(error: &StoreError) -> CommandError {
             CommandError::new(Kind::NoServer, message).hint("JetStream is busy or has no leader: try again")
         }
         StoreError::Refused(_) => CommandError::new(Kind::Unfit, message)
-            .hint("to recover takes a coordinator's rights, and to purge, update, create and delete streams"),
+            .hint("who may: natslock admin permissions --role operator --may-recover"),
     }
 }

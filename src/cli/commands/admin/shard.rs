@@ -13,6 +13,7 @@ use crate::clock::SystemClock;
 use crate::nats::NatsTransport;
 use crate::service::recovery::{Findings, Plan, Recovery, Step, Wish, ask_around, survey};
 use crate::types::{Token, Ttl};
+use crate::wire::bucket::RECOVERY;
 use crate::wire::report::Report;
 
 /// How often to look whether a coordinator goes on; one look takes a second and a half.
@@ -135,7 +136,7 @@ fn words(place: &Place<'_>, found: &Findings, plan: &Plan, wish: Wish) -> Vec<St
     if plan.resumes {
         lines.push("  - the recovery that was begun is finished, with the records it has kept".into());
     }
-    lines.push(format!("  - the records are kept in the bucket {bucket}_recovery until all is done"));
+    lines.push(format!("  - the records are kept in the bucket {bucket}{RECOVERY} until all is done"));
     lines.push(format!("  - tokens begin anew at {}, above all others", Token::new(plan.floor, 0)));
     lines.push("  - the records are written again: their holders keep locks and tokens".into());
     lines.push(format!("  - {}", waiting(plan, wish)));
