@@ -11,7 +11,7 @@ use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::caller::Caller;
-use super::core::{Core, CoreConfig, Effect, Handle, Outcome, SendNumber};
+use super::core::{Core, CoreConfig, Effect, Handle, LostReason, Outcome, SendNumber};
 use super::error::{AcquireError, Contended};
 use super::guard::LeaseState;
 use super::options::Terms;
@@ -72,6 +72,7 @@ struct Driver {
     core: Core,
     options: ClientOptions,
     subjects: SubjectSpace,
+    transport: SharedTransport,
     sender: Impatient<SharedTransport, SystemClock>,
     /// All answers come to this and the number of a sending.
     inbox: String,
@@ -115,6 +116,7 @@ pub(super) async fn start(
         core: Core::new(config),
         subjects,
         options,
+        transport: transport.clone(),
         sender: Impatient::new(transport.clone(), SystemClock),
         inbox,
         answers,
@@ -278,6 +280,7 @@ impl Driver {
             }
             Effect::Lost(handle, why) => {
                 if let Some(state) = self.held.remove(&handle) {
+                    let why = self.explain(why);
                     report::lost(why);
                     tracing::warn!(?why, token = %state.granted.token, "a lock was lost");
                     state.lose(why);
@@ -291,6 +294,16 @@ impl Driver {
                 }
             }
             Effect::Send { .. } | Effect::Tell { .. } | Effect::Forget(_) => {}
+        }
+    }
+
+    /// The core knows of answers only; why none came the server may have said.
+    fn explain(&self, why: LostReason) -> LostReason {
+        let renewals = self.subjects.request(Verb::Renew, None, &self.options.owner, None);
+        if why == LostReason::Unreachable && self.transport.refuses(&renewals) {
+            LostReason::Forbidden
+        } else {
+            why
         }
     }
 

@@ -36,6 +36,7 @@ pub(super) fn renewed() {
 pub(super) fn lost(why: LostReason) {
     let reason = match why {
         LostReason::Unreachable => "unreachable",
+        LostReason::Forbidden => "forbidden",
         LostReason::Expired => "expired",
         LostReason::Revoked => "revoked",
         LostReason::Released => "released",

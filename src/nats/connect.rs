@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, Event, ServerAddr, ServerError};
+use async_nats::{Client, ClientError, ConnectErrorKind, Event, ServerAddr, ServerError};
 
 use super::denials::{Action, Denial, Denials};
 use super::version::ServerVersion;
@@ -331,12 +331,32 @@ fn note(event: &Event, denials: &Denials, inboxes: &str) {
                 tracing::error!(%error, "the NATS server does not allow what natslock needs");
             }
         }
-        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Connected => {
+            denials.bar(false);
+            tracing::info!("connected to NATS");
+        }
+        event if bars(event) => {
+            denials.bar(true);
+            tracing::error!(%event, "the NATS server does not let this user in, or no longer");
+        }
         Event::Disconnected => tracing::warn!("disconnected from NATS"),
         Event::SlowConsumer(subscription) => {
             tracing::warn!(subscription, "messages were lost: more came in than were handled");
         }
         other => tracing::warn!(event = %other, "NATS"),
+    }
+}
+
+/// True for what a server says to a user that it does not know, when it comes and, after a change of the server's
+/// configuration, while it is there.
+fn bars(event: &Event) -> bool {
+    let violation = ConnectErrorKind::AuthorizationViolation.to_string();
+    match event {
+        Event::ServerError(ServerError::AuthorizationViolation) => true,
+        // Of a JWT: revoked, or expired.
+        Event::ServerError(ServerError::Other(error)) => error.to_lowercase().contains("authentication"),
+        Event::ClientError(ClientError::Other(error)) => *error == violation,
+        _ => false,
     }
 }
 

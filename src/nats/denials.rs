@@ -44,6 +44,8 @@ pub struct Denials {
 struct Seen {
     /// How many there have been.
     count: u64,
+    /// The connection itself was refused last.
+    barred: bool,
     recent: VecDeque<(u64, Denial)>,
 }
 
@@ -63,6 +65,21 @@ impl Denials {
             }
         });
         true
+    }
+
+    /// The server has refused to let the connection in, or has let it in.
+    pub(super) fn bar(&self, barred: bool) {
+        self.seen.send_modify(|seen| seen.barred = barred);
+    }
+
+    /// True where the connection is not let in, or was not allowed to publish to this subject or one below it.
+    pub(super) fn concern(&self, subject: &str) -> bool {
+        let below = |denied: &str| {
+            denied.strip_prefix(subject).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let concerns = |denial: &Denial| denial.action == Action::Publish && below(&denial.subject);
+        let seen = self.seen.borrow();
+        seen.barred || seen.since(0, &concerns).is_some()
     }
 
     /// The last one.
@@ -135,6 +152,19 @@ mod tests {
         assert_eq!(denials.since(mark, |denial| denial.subject == "a"), None);
         denials.note(r#"Permissions Violation for Publish to "b""#);
         assert!(denials.since(mark, |denial| denial.subject == "b").is_some());
+    }
+
+    #[test]
+    fn a_connection_that_is_not_let_in_may_do_nothing() {
+        let denials = Denials::new();
+        denials.note(r#"Permissions Violation for Publish to "a.b""#);
+        denials.note(r#"Permissions Violation for Subscription to "c""#);
+        let concern = |denials: &Denials| ["a", "a.b", "a.b.c", "a.", "c", "x"].map(|s| denials.concern(s));
+        assert_eq!(concern(&denials), [true, true, false, false, false, false]);
+        denials.bar(true);
+        assert_eq!(concern(&denials), [true; 6]);
+        denials.bar(false);
+        assert!(!denials.concern("x"));
     }
 
     #[test]

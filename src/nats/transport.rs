@@ -148,6 +148,10 @@ impl Transport for NatsTransport {
         let _ = self.connection().client().flush().await;
     }
 
+    fn refuses(&self, subject: &str) -> bool {
+        self.connection.denials().concern(subject)
+    }
+
     fn new_inbox(&self) -> String {
         self.connection.client().new_inbox()
     }

@@ -80,6 +80,12 @@ pub trait Transport: Clone + Send + Sync + 'static {
     /// Nothing is lost.
     fn flush(&self) -> impl Future<Output = ()> + Send;
 
+    /// True where the server has said that it does not let this connection in any more, or not publish to this subject
+    /// or one below it. What it has not said is unknown, which is the case of most transports.
+    fn refuses(&self, _subject: &str) -> bool {
+        false
+    }
+
     /// A subject of this connection's own, for a subscription that nobody else can guess: it begins with the
     /// connection's inbox prefix, and no two calls return the same.
     fn new_inbox(&self) -> String;

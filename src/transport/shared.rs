@@ -40,6 +40,7 @@ trait Erased: Send + Sync {
         payload: Bytes,
     ) -> BoxFuture<'_, Result<(), TransportError>>;
     fn flush(&self) -> BoxFuture<'_, ()>;
+    fn refuses(&self, subject: &str) -> bool;
     fn new_inbox(&self) -> String;
 }
 
@@ -64,6 +65,10 @@ impl<T: Transport> Erased for T {
         Transport::flush(self).boxed()
     }
 
+    fn refuses(&self, subject: &str) -> bool {
+        Transport::refuses(self, subject)
+    }
+
     fn new_inbox(&self) -> String {
         Transport::new_inbox(self)
     }
@@ -85,6 +90,10 @@ impl Transport for SharedTransport {
 
     async fn flush(&self) {
         self.0.flush().await;
+    }
+
+    fn refuses(&self, subject: &str) -> bool {
+        self.0.refuses(subject)
     }
 
     fn new_inbox(&self) -> String {

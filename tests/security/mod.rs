@@ -4,6 +4,7 @@ mod bystander;
 mod fairness;
 mod hostile;
 mod replies;
+mod revoked;
 mod roles;
 mod secrets;
 mod site;

@@ -1,5 +1,6 @@
 //! A server with the configuration of `nats/`, and users that the command line has made.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -32,6 +33,8 @@ const AUDITOR: &str = "{ user: auditor, password: x, permissions: { publish: \">
 pub(super) struct Site {
     pub(super) server: NatsServer,
     folder: Folder,
+    /// The blocks of the users.
+    users: BTreeMap<String, String>,
 }
 
 impl Site {
@@ -48,8 +51,12 @@ impl Site {
             let text = text.replace("timeout: 3", "timeout: 30");
             std::fs::write(folder.0.join(conf), text).unwrap();
         }
-        let users: String = USERS.iter().map(|(name, words)| user(&folder.0, name, words)).collect();
-        std::fs::write(folder.0.join("users.conf"), format!("users: [\n{users}{AUDITOR}]\n")).unwrap();
+        let new = |name: &str| {
+            ["--make-nkey".to_owned(), folder.0.join(format!("{name}.nk")).display().to_string()]
+        };
+        let block = |(name, words): &(&str, &[&str])| ((*name).to_owned(), user(name, words, &new(name)));
+        let users = USERS.iter().map(block).collect();
+        write_users(&folder.0, &users);
         // Ports and the store are this test's own; what stands later counts. A path to a file that is included is
         // taken from the folder of the file that includes it, which is beside this one.
         let beside = Path::new("..").join(folder.0.file_name().unwrap()).join(file);
@@ -58,7 +65,26 @@ impl Site {
             "include {beside:?}\nlisten: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\n\
              jetstream {{ store_dir: {store:?} }}\n"
         );
-        Self { server: NatsServer::start_bare(&config).await, folder }
+        Self { server: NatsServer::start_bare(&config).await, folder, users }
+    }
+
+    /// Takes a user away, and tells the server.
+    pub(super) fn revoke(&mut self, name: &str) {
+        self.users.remove(name);
+        self.reload();
+    }
+
+    /// Gives a user other rights, and tells the server.
+    pub(super) fn regrant(&mut self, name: &str, words: &[&str]) {
+        let seed = std::fs::read_to_string(self.seed(name)).unwrap();
+        let public = nkeys::KeyPair::from_seed(seed.trim()).unwrap().public_key();
+        self.users.insert(name.to_owned(), user(name, words, &["--public-nkey".to_owned(), public]));
+        self.reload();
+    }
+
+    fn reload(&self) {
+        write_users(&self.folder.0, &self.users);
+        self.server.reload();
     }
 
     /// How this user connects: over TLS, with the key that was made for it.
@@ -138,13 +164,18 @@ pub(super) fn make_certs(folder: &Path) {
     assert!(made.status.success(), "certificates need openssl (on Debian: apt install openssl): {said}");
 }
 
-/// The block of one user, with a new key.
-fn user(folder: &Path, name: &str, words: &[&str]) -> String {
+/// The block of one user with this key.
+fn user(name: &str, words: &[&str], key: &[String; 2]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_natslock"));
     command.env_clear().args(["admin", "permissions", "--owner", name]).args(words);
-    let printed = command.arg("--make-nkey").arg(folder.join(format!("{name}.nk"))).output().unwrap();
+    let printed = command.args(key).output().unwrap();
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     String::from_utf8(printed.stdout).unwrap()
+}
+
+fn write_users(folder: &Path, users: &BTreeMap<String, String>) {
+    let users: String = users.values().map(String::as_str).collect();
+    std::fs::write(folder.join("users.conf"), format!("users: [\n{users}{AUDITOR}]\n")).unwrap();
 }
 
 fn repository(file: &str) -> PathBuf {

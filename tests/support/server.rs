@@ -115,6 +115,11 @@ impl NatsServer {
         eventually("the server stands still", async || self.running().is_stopped()).await;
     }
 
+    /// Lets it read its configuration again.
+    pub(crate) fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Lets a paused process go on.
     pub(crate) fn unpause(&self) {
         self.signal(Signal::CONT);

@@ -157,7 +157,11 @@ impl<'a> Supervisor<'a> {
     /// The coordinator says that the lock is lost, or its deadline has passed.
     fn lose(&mut self, reason: LostReason) {
         self.lost = true;
-        if reason == LostReason::Unreachable {
+        if reason == LostReason::Forbidden {
+            let why = "the NATS server no longer lets this user in, or no longer renew";
+            self.teller.tell(format!("{} is lost: {why}", self.lock()));
+        }
+        if matches!(reason, LostReason::Unreachable | LostReason::Forbidden) {
             // It is killed, and should have been before.
             return;
         }

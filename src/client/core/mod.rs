@@ -52,6 +52,8 @@ pub enum LostReason {
     /// Its deadline passed without an answer to a renewal: the coordinator could not be reached, or this
     /// process was paused.
     Unreachable,
+    /// The same, and the NATS server has said why: it no longer lets this client in, or no longer renew.
+    Forbidden,
     /// The coordinator says that it was not renewed in time.
     Expired,
     /// An administrator took it.
