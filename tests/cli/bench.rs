@@ -36,6 +36,7 @@ fn check_times(report: &Value) {
         ("L1", &["request"][..]),
         ("L2", &["write"]),
         ("W1", &["acquire", "release"]),
+        ("W1d", &["acquire"]),
         ("W2", &["acquire", "release"]),
         ("W3", &["gap", "wait"]),
         ("W4", &["gap", "wait"]),
@@ -67,6 +68,7 @@ fn check_costs(report: &Value) {
     near(cost("L1", "writes"), 0.0, others("L1"));
     near(cost("L2", "writes"), 1.0, 0.01);
     near(cost("L1", "client_messages"), 2.0, 0.01);
+    near(cost("W1d", "client_messages"), 3.0, 0.01);
     for name in ["W3", "W4"] {
         near(cost(name, "writes"), 1.0, 0.1 + others(name));
     }

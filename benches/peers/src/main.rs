@@ -17,7 +17,6 @@ use race::Workload;
 use stats::Figures;
 use table::Row;
 
-/// Whatever goes wrong ends the run.
 pub type Result<V> = std::result::Result<V, Box<dyn std::error::Error + Send + Sync>>;
 
 struct Arguments {
@@ -68,28 +67,53 @@ fn parse(words: &[String]) -> Result<Arguments> {
     }
 }
 
+/// One that takes part, and what it has shown so far.
+struct Entrant {
+    contestant: Box<dyn Contestant>,
+    figures: [Vec<Figures>; 4],
+    /// What went wrong; from then on it does not take part.
+    failed: Option<String>,
+}
+
+impl Entrant {
+    async fn run(&mut self, number: usize, workload: Workload, span: Duration) {
+        if self.failed.is_some() {
+            return;
+        }
+        match self.contestant.run(workload, span).await {
+            Ok(sample) => self.figures[number].push(sample.figures(span)),
+            Err(error) => {
+                eprintln!("{} in {workload:?}: {error}", self.contestant.name());
+                self.failed = Some(format!("{workload:?}: {error}"));
+            }
+        }
+    }
+
+    fn row(&self) -> Row {
+        let median = |figures: &Vec<Figures>| (!figures.is_empty()).then(|| Figures::medians(figures));
+        Row {
+            class: self.contestant.class(),
+            name: self.contestant.name(),
+            figures: self.figures.each_ref().map(median),
+            failed: self.failed.clone(),
+        }
+    }
+}
+
 async fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
-    let mut contestants: Vec<(Box<dyn Contestant>, [Vec<Figures>; 4])> = Vec::new();
+    let mut entrants = Vec::new();
     for (name, start) in ALL.iter().filter(|(name, _)| arguments.peers.iter().any(|chosen| chosen == name)) {
         eprintln!("starting {name}");
-        let started = start().await.map_err(|error| format!("{name}: {error} (have you run ./setup?)"))?;
-        contestants.push((started, Default::default()));
+        let contestant = start().await.map_err(|error| format!("{name}: {error} (have you run ./setup?)"))?;
+        entrants.push(Entrant { contestant, figures: Default::default(), failed: None });
     }
     for repetition in 0..arguments.repetitions {
         eprintln!("repetition {} of {}", repetition + 1, arguments.repetitions);
         for (number, workload) in Workload::ALL.into_iter().enumerate() {
-            for (contestant, figures) in &mut contestants {
-                let sample = contestant.run(workload, arguments.span).await;
-                let sample =
-                    sample.map_err(|error| format!("{} in {workload:?}: {error}", contestant.name()))?;
-                figures[number].push(sample.figures(arguments.span));
+            for entrant in &mut entrants {
+                entrant.run(number, workload, arguments.span).await;
             }
         }
     }
-    let row = |(contestant, figures): &(Box<dyn Contestant>, [Vec<Figures>; 4])| Row {
-        class: contestant.class(),
-        name: contestant.name(),
-        figures: figures.each_ref().map(|figures| Figures::medians(figures)),
-    };
-    Ok(contestants.iter().map(row).collect())
+    Ok(entrants.iter().map(Entrant::row).collect())
 }

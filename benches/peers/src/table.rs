@@ -7,8 +7,10 @@ use crate::stats::Figures;
 pub struct Row {
     pub class: Class,
     pub name: &'static str,
-    /// W1 to W4.
-    pub figures: [Figures; 4],
+    /// W1 to W4, as far as it got.
+    pub figures: [Option<Figures>; 4],
+    /// Why it got no further.
+    pub failed: Option<String>,
 }
 
 impl Row {
@@ -23,22 +25,32 @@ pub fn print(rows: &[Row]) {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for row in rows {
-        let [w1, w2, w3, w4] = &row.figures;
+        let [w1, _, w3, w4] = &row.figures;
         let cells = [
             survives(row.class).to_owned(),
             row.name.to_owned(),
             rate(rows, row, 0),
-            format!("{:.0} us", w1.acquire_p50),
+            cell(w1, |figures| format!("{:.0} us", figures.acquire_p50)),
             rate(rows, row, 1),
             rate(rows, row, 2),
-            format!("{:.0} us", w3.gap_p50),
+            cell(w3, |figures| format!("{:.0} us", figures.gap_p50)),
             rate(rows, row, 3),
-            format!("{:.1}, {:.1}", w3.longest_over_mean, w4.longest_over_mean),
-            format!("{:.2}", w4.jain),
+            format!("{}, {}", cell(w3, longest), cell(w4, longest)),
+            cell(w4, |figures| format!("{:.2}", figures.jain)),
         ];
         println!("| {} |", cells.join(" | "));
-        let _ = w2;
     }
+    for (row, failed) in rows.iter().filter_map(|row| Some((row, row.failed.as_ref()?))) {
+        println!("\n{} ({}) gave up in {failed}", row.name, survives(row.class));
+    }
+}
+
+fn cell(figures: &Option<Figures>, text: fn(&Figures) -> String) -> String {
+    figures.as_ref().map_or_else(|| "-".to_owned(), text)
+}
+
+fn longest(figures: &Figures) -> String {
+    format!("{:.1}", figures.longest_over_mean)
 }
 
 const fn survives(class: Class) -> &'static str {
@@ -51,14 +63,13 @@ const fn survives(class: Class) -> &'static str {
 
 /// How many a second, and natslock's in the same class as a multiple of it.
 fn rate(rows: &[Row], row: &Row, workload: usize) -> String {
-    let mine = row.figures[workload].per_second;
+    let of = |row: &Row| row.figures[workload].as_ref().map(|figures| figures.per_second);
+    let Some(mine) = of(row) else { return "-".to_owned() };
     // natslock keeps nothing in memory only.
     let class = if row.class == Class::Memory { Class::PageCache } else { row.class };
     let natslock = rows.iter().find(|other| other.is_natslock() && other.class == class);
-    match natslock.filter(|_| !row.is_natslock()) {
-        Some(natslock) => {
-            format!("{} ({})", thousands(mine), multiple(natslock.figures[workload].per_second / mine))
-        }
+    match natslock.filter(|_| !row.is_natslock()).and_then(of) {
+        Some(natslock) => format!("{} ({})", thousands(mine), multiple(natslock / mine)),
         None => thousands(mine),
     }
 }
@@ -82,9 +93,9 @@ mod tests {
         let figures = |per_second: f64| {
             let figures =
                 Figures { per_second, acquire_p50: 1.0, gap_p50: 1.0, longest_over_mean: 1.0, jain: 1.0 };
-            [figures; 4]
+            [Some(figures); 4]
         };
-        let row = |class, name, per_second| Row { class, name, figures: figures(per_second) };
+        let row = |class, name, per_second| Row { class, name, figures: figures(per_second), failed: None };
         let rows = [
             row(Class::PageCache, "**natslock**", 3_000.0),
             row(Class::Memory, "a", 1_500.0),

@@ -87,6 +87,7 @@ pub(super) fn repetition(step: Step, traces: &[Trace], window: Window) -> Repeti
     match step {
         Step::Request => take(Part::Request, window.spans(acquires())),
         Step::Write => take(Part::Write, window.spans(acquires())),
+        Step::Workload(Workload::W1Detached) => take(Part::Acquire, window.spans(acquires())),
         Step::Workload(Workload::W1 | Workload::W2) => {
             take(Part::Acquire, window.spans(acquires()));
             take(Part::Release, window.spans(traces.iter().flat_map(|trace| &trace.releases)))

@@ -4,6 +4,7 @@ use super::figure::{Figure, Part, Summary};
 use super::step::{Step, Workload};
 
 const W1: Step = Step::Workload(Workload::W1);
+const W1D: Step = Step::Workload(Workload::W1Detached);
 const W2: Step = Step::Workload(Workload::W2);
 const W3: Step = Step::Workload(Workload::W3);
 const W4: Step = Step::Workload(Workload::W4);
@@ -52,6 +53,7 @@ pub(super) fn ratios(summaries: &[Summary]) -> Vec<Ratio> {
             over(get(W1, Figure::P50(Part::Release)), get(Step::Request, Figure::P50(Part::Request))),
             None,
         ),
+        ("W1d pairs / W1 pairs", over(get(W1D, Figure::PerSecond), get(W1, Figure::PerSecond)), None),
         ("W2 pairs / W1 pairs", over(get(W2, Figure::PerSecond), get(W1, Figure::PerSecond)), None),
         (
             "W3 gap p50 / (L1 + L2)",

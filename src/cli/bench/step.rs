@@ -17,6 +17,8 @@ pub(in crate::cli) enum Step {
 pub(in crate::cli) enum Workload {
     /// One owner, 512 locks in turn
     W1,
+    /// The same, each given back with one message that is not answered
+    W1Detached,
     /// 64 owners, each with its own lock
     W2,
     /// 16 owners, one lock
@@ -49,6 +51,7 @@ impl Step {
             Self::Request => "L1",
             Self::Write => "L2",
             Self::Workload(Workload::W1) => "W1",
+            Self::Workload(Workload::W1Detached) => "W1d",
             Self::Workload(Workload::W2) => "W2",
             Self::Workload(Workload::W3) => "W3",
             Self::Workload(Workload::W4) => "W4",
@@ -60,6 +63,7 @@ impl Step {
             Self::Request => "request and reply through the NATS server",
             Self::Write => "compare-and-set in JetStream",
             Self::Workload(Workload::W1) => "1 owner, 512 locks in turn",
+            Self::Workload(Workload::W1Detached) => "the same, release is one message",
             Self::Workload(Workload::W2) => "64 owners, a lock each",
             Self::Workload(Workload::W3) => "16 owners, one lock",
             Self::Workload(Workload::W4) => "256 owners, one lock",
@@ -71,7 +75,7 @@ impl Step {
         match self {
             Self::Request => "requests",
             Self::Write => "writes",
-            Self::Workload(Workload::W1 | Workload::W2) => "pairs",
+            Self::Workload(Workload::W1 | Workload::W1Detached | Workload::W2) => "pairs",
             Self::Workload(Workload::W3 | Workload::W4) => "hand-overs",
         }
     }
@@ -80,7 +84,7 @@ impl Step {
 impl Workload {
     pub(super) const fn owners(self) -> usize {
         match self {
-            Self::W1 => 1,
+            Self::W1 | Self::W1Detached => 1,
             Self::W2 => 64,
             Self::W3 => 16,
             Self::W4 => 256,
@@ -89,7 +93,7 @@ impl Workload {
 
     pub(super) const fn locks(self) -> Locks {
         match self {
-            Self::W1 => Locks::InTurn(512),
+            Self::W1 | Self::W1Detached => Locks::InTurn(512),
             Self::W2 => Locks::Own,
             Self::W3 | Self::W4 => Locks::One,
         }

@@ -30,6 +30,8 @@ struct Owner {
     client: Client,
     names: Vec<String>,
     contended: bool,
+    /// It gives back with one message.
+    detaches: bool,
     race: Arc<Race>,
     trace: Trace,
 }
@@ -64,6 +66,7 @@ pub(super) async fn run(
             client: client.clone(),
             names: names(workload.locks(), prefix, number),
             contended: workload.locks() == Locks::One,
+            detaches: workload == Workload::W1Detached,
             race: Arc::clone(&race),
             trace: Trace::default(),
         };
@@ -134,6 +137,10 @@ impl Owner {
         let called = self.race.elapsed();
         let nanos = u64::try_from(called.as_nanos()).unwrap_or(u64::MAX);
         self.race.released.store(nanos, Ordering::Release);
+        if self.detaches {
+            guard.release_detached();
+            return Ok(());
+        }
         let held = guard.release().await;
         held.ok_or_else(|| CommandError::new(Kind::NoAnswer, "a lock was lost before it was given back"))?;
         let ended = self.race.elapsed();

@@ -22,7 +22,7 @@ pub(crate) struct Bench {
     #[command(subcommand)]
     part: Option<BenchPart>,
     /// Run only these workloads
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = ["w1", "w2", "w3", "w4"])]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = ["w1", "w1-detached", "w2", "w3", "w4"])]
     workload: Vec<Workload>,
     /// Take each measurement so often, in turn, and tell the medians
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1_000))]

@@ -67,15 +67,17 @@ type Started = Result<Box<dyn Contestant>>;
 pub type Start = fn() -> LocalBoxFuture<'static, Started>;
 
 /// All of them, each with the word that chooses it.
-pub const ALL: [(&str, Start); 11] = [
-    ("natslock", || natslock::start(Class::PageCache).boxed_local()),
+pub const ALL: [(&str, Start); 13] = [
+    ("natslock", || natslock::start(Class::PageCache, false).boxed_local()),
+    ("natslock-detached", || natslock::start(Class::PageCache, true).boxed_local()),
     ("kv", || kv::start().boxed_local()),
     ("redis-memory", || redis::start(Class::Memory).boxed_local()),
     ("redis-everysec", || redis::start(Class::PageCache).boxed_local()),
     ("postgres", || postgres::start().boxed_local()),
     ("etcd-nosync", || etcd::start(Class::PageCache).boxed_local()),
     ("zookeeper-nosync", || zookeeper::start(Class::PageCache).boxed_local()),
-    ("natslock-sync", || natslock::start(Class::Fsync).boxed_local()),
+    ("natslock-sync", || natslock::start(Class::Fsync, false).boxed_local()),
+    ("natslock-sync-detached", || natslock::start(Class::Fsync, true).boxed_local()),
     ("redis-always", || redis::start(Class::Fsync).boxed_local()),
     ("etcd", || etcd::start(Class::Fsync).boxed_local()),
     ("zookeeper", || zookeeper::start(Class::Fsync).boxed_local()),

@@ -17,9 +17,11 @@ use crate::race::{Owner, Workload};
 struct Holder {
     client: Client,
     guard: Option<LockGuard>,
+    /// It gives back with one message, which is not answered.
+    detaches: bool,
 }
 
-pub async fn start(class: Class) -> Started {
+pub async fn start(class: Class, detaches: bool) -> Started {
     let (server, url) = nats_server(class == Class::Fsync)?;
     let program = std::env::current_exe()?;
     let coordinator = Process::start(&folder("coordinator", None)?, program, &["coordinator", &url], None)?;
@@ -32,10 +34,11 @@ pub async fn start(class: Class) -> Started {
     for number in 0..Workload::OWNERS_MAX {
         let options = ClientOptions::new(OwnerName::encode(&format!("owner-{number}"))?);
         let client = Client::over(transports[number % CONNECTIONS].clone(), options).await?;
-        owners.push(Holder { client, guard: None });
+        owners.push(Holder { client, guard: None, detaches });
     }
     eventually("the coordinator", async || Ok(owners[0].client.caller().leaders().await?)).await?;
-    Ok(Box::new(Entry { class, name: "**natslock**", owners, _site: (server, coordinator) }))
+    let name = if detaches { "**natslock**, one-way release" } else { "**natslock**" };
+    Ok(Box::new(Entry { class, name, owners, _site: (server, coordinator) }))
 }
 
 /// A server with JetStream; a write is acknowledged when it is in the page cache, or when it is on the disk.
@@ -69,7 +72,11 @@ impl Owner for Holder {
 
     async fn release(&mut self, _: &str) -> Result<()> {
         let guard = self.guard.take().ok_or("nothing is held")?;
-        guard.release().await.ok_or("the lock was lost")?;
+        if self.detaches {
+            guard.release_detached();
+        } else {
+            guard.release().await.ok_or("the lock was lost")?;
+        }
         Ok(())
     }
 }
