@@ -7,9 +7,8 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::transport::Message;
 use crate::types::{OWNER_BYTES_MAX, Timestamp};
-use crate::wire::subject::{SubjectSpace, Verb};
+use crate::wire::subject::Verb;
 
 /// So many owners are told apart. When more ask at the same time, the others share one allowance.
 const OWNERS_MAX: usize = 10_000;
@@ -43,10 +42,11 @@ pub(super) enum Verdict {
 pub(super) struct Cost(pub(super) u32);
 
 impl Cost {
-    /// By the size of the body and by the verb in the subject.
-    pub(super) fn of(space: &SubjectSpace, message: &Message) -> Self {
-        let body = u32::try_from(message.payload.len() / BODY_BYTES_PER_REQUEST).unwrap_or(u32::MAX);
-        let looks = [Verb::List, Verb::Stats].iter().any(|verb| space.asks_for(*verb, &message.subject));
+    /// By the word and the size of the body: what `SubjectSpace::asked` says, and its bytes.
+    pub(super) fn of(asked: Option<(&str, &str)>, bytes: usize) -> Self {
+        let body = u32::try_from(bytes / BODY_BYTES_PER_REQUEST).unwrap_or(u32::MAX);
+        let looks =
+            asked.is_some_and(|(word, _)| [Verb::List, Verb::Stats].iter().any(|v| v.as_str() == word));
         Self(body.saturating_add(if looks { REQUESTS_PER_LIST } else { 1 }))
     }
 }
@@ -69,12 +69,21 @@ pub(super) struct Rates {
     /// No place is looked for before this instant.
     full_until: Option<Timestamp>,
     over: u64,
+    /// How many there have to be before the log tells of it again.
+    worth_telling: u64,
 }
 
 impl Rates {
     /// Each owner may send so many requests a second.
     pub(super) fn new(per_second: Option<NonZeroU32>) -> Self {
-        Self { per_second, owners: HashMap::new(), others: Allowance::default(), full_until: None, over: 0 }
+        Self {
+            per_second,
+            owners: HashMap::new(),
+            others: Allowance::default(),
+            full_until: None,
+            over: 0,
+            worth_telling: 1,
+        }
     }
 
     /// Whether there is a rate at all.
@@ -82,9 +91,11 @@ impl Rates {
         self.per_second.is_some()
     }
 
-    /// How many requests were over a rate.
-    pub(super) const fn over(&self) -> u64 {
-        self.over
+    /// How many requests were over a rate, where that has doubled since it was told last: nobody fills the log.
+    pub(super) fn worth_a_line(&mut self) -> Option<u64> {
+        let told = (self.over >= self.worth_telling).then_some(self.over);
+        self.worth_telling = told.map_or(self.worth_telling, |over| over * 2);
+        told
     }
 
     /// Whether this owner may have a request of such a cost served now.
@@ -142,6 +153,7 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::subject::SubjectSpace;
 
     const ONE: Cost = Cost(1);
 
@@ -157,7 +169,7 @@ mod tests {
     fn without_a_rate_everything_is_served() {
         let mut rates = rates(0);
         assert!((0..1_000).all(|_| served(&mut rates, 0, "eve", Cost(u32::MAX))));
-        assert!(rates.owners.is_empty() && rates.over() == 0);
+        assert!(rates.owners.is_empty() && rates.worth_a_line().is_none());
     }
 
     #[test]
@@ -168,7 +180,7 @@ mod tests {
         assert_eq!(count(&mut rates, 1_099), 0);
         assert_eq!(count(&mut rates, 1_100), 1);
         assert_eq!(count(&mut rates, 9_000), 10, "no more than a burst is saved");
-        assert_eq!(rates.over(), 50 * 4 - 21);
+        assert_eq!((rates.worth_a_line(), rates.worth_a_line()), (Some(50 * 4 - 21), None));
     }
 
     #[test]
@@ -207,11 +219,7 @@ mod tests {
     #[test]
     fn large_bodies_and_looks_at_all_locks_cost_more() {
         let space = SubjectSpace::new("prod".parse().unwrap());
-        let cost = |subject: &str, bytes: usize| {
-            let payload = vec![0; bytes].into();
-            let message = Message { subject: subject.into(), reply: None, payload, no_responders: false };
-            Cost::of(&space, &message).0
-        };
+        let cost = |subject: &str, bytes: usize| Cost::of(space.asked(subject), bytes).0;
         assert_eq!(cost("natslock.prod.acquire.eve.a", 100), 1);
         assert_eq!(cost("natslock.prod.renew.eve", 64 * 1_024), 65);
         assert_eq!((cost("natslock.prod.list.eve", 0), cost("natslock.prod.stats-0.eve", 0)), (20, 20));

@@ -1,5 +1,9 @@
 //! From a message to a request of the engine: the checks that need no lock (PROTOCOL.md section 2).
 
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+
 use super::outbox::ReplyTo;
 use super::rates::{Cost, Verdict};
 use super::shard::Shard;
@@ -16,6 +20,8 @@ use crate::wire::stats;
 
 /// The version of the protocol.
 const PROTOCOL: u64 = 1;
+/// So many requests are passed over in a row before anything else is looked at.
+const PASSED_OVER_MAX: usize = 256;
 
 impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     /// Nobody was there to take a grant.
@@ -26,16 +32,58 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         }
     }
 
-    /// One request. A leader that is not sure says nothing, not even that the request makes no sense (S3).
+    /// A request has arrived; others may be behind it.
+    ///
+    /// A flood must not cost more than to look whose it is. So those that are refused without a word are passed over
+    /// here, a row at a time; the first that is not goes the way of all requests.
     pub(super) async fn handle_request(&mut self, now: Now, message: Message) {
+        let mut next = Some(message);
+        let mut passed_over = 0;
+        while let Some(message) = next {
+            match self.judge(now, &message) {
+                Verdict::Drop => {
+                    passed_over += 1;
+                    self.measures.refused(now.boot, None, Code::RateLimited);
+                    next = if passed_over < PASSED_OVER_MAX { self.at_hand() } else { None };
+                }
+                // Whatever arrived, the clock is read after it (S3).
+                verdict if passed_over > 0 => return self.answer(self.clock.now(), message, verdict).await,
+                verdict => return self.answer(now, message, verdict).await,
+            }
+        }
+    }
+
+    /// The next request, if it has arrived already.
+    fn at_hand(&mut self) -> Option<Message> {
+        self.serving.as_mut()?.requests.as_mut()?.next().now_or_never().flatten()
+    }
+
+    fn judge(&mut self, now: Now, message: &Message) -> Verdict {
+        if !self.rates.are_limited() {
+            return Verdict::Serve;
+        }
+        let asked = self.subjects.asked(&message.subject);
+        let (cost, owner) = (Cost::of(asked, message.payload.len()), asked.map_or("", |(_, owner)| owner));
+        self.rates.judge(now.boot, owner, cost)
+    }
+
+    /// A leader that is not sure says nothing, not even that the request makes no sense (S3).
+    async fn answer(&mut self, now: Now, message: Message, verdict: Verdict) {
         let Some(term) = self.serving.as_ref().map(|serving| serving.engine.term()) else { return };
         let epoch = term.epoch;
         if !term.acts(now.boot) || !self.may_reply(&message) {
             return;
         }
-        if self.rates.are_limited() && !self.within_rate(now, epoch, &message).await {
-            return;
+        match verdict {
+            Verdict::Serve => self.serve(now, epoch, message).await,
+            Verdict::Refuse { retry_after, per_second } => {
+                self.refuse_for_rate(epoch, &message, (retry_after, per_second)).await;
+            }
+            Verdict::Drop => {}
         }
+    }
+
+    async fn serve(&mut self, now: Now, epoch: Epoch, message: Message) {
         let subject = message.reply.map(std::sync::Arc::from);
         match request::decode(&self.subjects, &message.subject, &message.payload) {
             Ok(decoded) => {
@@ -80,8 +128,8 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         let Some(reply) = &message.reply else { return true };
         let prefix = &self.config.reply_prefix;
         let allowed = if self.config.reply_per_owner {
-            let owner = self.subjects.asker(&message.subject);
-            owner.is_some_and(|owner| reply_allowed_to(prefix, owner, reply))
+            let asked = self.subjects.asked(&message.subject);
+            asked.is_some_and(|(_, owner)| reply_allowed_to(prefix, owner, reply))
         } else {
             reply_allowed(prefix, reply)
         };
@@ -97,28 +145,23 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         allowed
     }
 
-    /// Whoever asks too often is refused before the request is looked at, and soon not even told: a flood must
-    /// not cost what it asks for.
-    async fn within_rate(&mut self, now: Now, epoch: Epoch, message: &Message) -> bool {
-        let owner = self.subjects.asker(&message.subject).unwrap_or_default();
-        match self.rates.judge(now.boot, owner, Cost::of(&self.subjects, message)) {
-            Verdict::Serve => return true,
-            Verdict::Drop => self.count_refusal(Code::RateLimited),
-            Verdict::Refuse { retry_after, per_second } => {
-                let reply = message.reply.as_deref().map(std::sync::Arc::from);
-                let format = Format::of(&message.payload).unwrap_or_default();
-                let reply = reply.map(|subject| ReplyTo { subject, format });
-                let text =
-                    format!("an owner may send {per_second} requests a second here, and you send more");
-                let refusal = Refusal::new(Code::RateLimited, text).limit(per_second.into());
-                self.refuse(reply.as_ref(), epoch, refusal.retry_after(retry_after)).await;
-            }
-        }
-        let count = self.rates.over();
-        if count.is_power_of_two() {
+    /// Whoever asks too often is refused before the request is looked at, and soon not even told.
+    async fn refuse_for_rate(
+        &mut self,
+        epoch: Epoch,
+        message: &Message,
+        (retry_after, per_second): (Duration, u32),
+    ) {
+        let reply = message.reply.as_deref().map(std::sync::Arc::from);
+        let format = Format::of(&message.payload).unwrap_or_default();
+        let reply = reply.map(|subject| ReplyTo { subject, format });
+        let text = format!("an owner may send {per_second} requests a second here, and you send more");
+        let refusal = Refusal::new(Code::RateLimited, text).limit(per_second.into());
+        self.refuse(reply.as_ref(), epoch, refusal.retry_after(retry_after)).await;
+        if let Some(count) = self.rates.worth_a_line() {
+            let owner = self.subjects.asked(&message.subject).map_or("", |(_, owner)| owner);
             tracing::warn!(count, owner, "an owner sends more requests than it may");
         }
-        false
     }
 
     /// The one place where a refusal leaves that is not the engine's.

@@ -190,15 +190,11 @@ impl SubjectSpace {
         Some(RequestParts { verb: tokens.next()?, owner: tokens.next(), name: tokens.next() })
     }
 
-    /// Whose request this is by its subject, before anything of it is parsed.
-    pub fn asker<'a>(&self, subject: &'a str) -> Option<&'a str> {
-        self.request_parts(subject)?.owner
-    }
-
-    /// Whether this subject asks for such a thing, of whatever shard, before anything else of it is parsed.
-    pub fn asks_for(&self, verb: Verb, subject: &str) -> bool {
-        let word = self.request_parts(subject).and_then(|parts| parts.verb.split('-').next());
-        word == Some(verb.as_str())
+    /// What a request asks for and whose it is by its subject, before anything of it is parsed: the word of the verb,
+    /// without the number of a shard, and the owner's token.
+    pub fn asked<'a>(&self, subject: &'a str) -> Option<(&'a str, &'a str)> {
+        let RequestParts { verb, owner, .. } = self.request_parts(subject)?;
+        Some((verb.split_once('-').map_or(verb, |(word, _)| word), owner?))
     }
 
     /// Where an event about a lock is published. The one of kind `released` is the lock's release channel.

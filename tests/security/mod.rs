@@ -2,6 +2,7 @@
 
 mod bystander;
 mod fairness;
+mod flood;
 mod hostile;
 mod replies;
 mod revoked;

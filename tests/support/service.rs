@@ -14,9 +14,6 @@ use natslock::types::{LockName, OwnerName};
 
 use super::{NatsServer, PATIENCE};
 
-/// When nothing has come for so long, nothing is on its way.
-const QUIET: Duration = Duration::from_millis(500);
-
 /// A server, and a coordinator that leads.
 pub(crate) struct Service {
     pub(crate) server: NatsServer,
@@ -153,15 +150,6 @@ impl Wire {
     pub(crate) async fn send_from(&mut self, subject: &str, body: impl Into<Bytes>) {
         let (transport, inbox) = (self.transport.clone(), self.inbox.clone());
         transport.publish(subject.to_owned(), Some(inbox), body.into()).await.unwrap();
-    }
-
-    /// All answers until nothing comes for a moment.
-    pub(crate) async fn received(&mut self) -> Vec<serde_json::Value> {
-        let mut answers = Vec::new();
-        while let Some(Some(message)) = within(&SystemClock, QUIET, self.answers.next()).await {
-            answers.extend(serde_json::from_slice::<serde_json::Value>(&message.payload));
-        }
-        answers
     }
 
     /// The next answer to any request.
