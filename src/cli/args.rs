@@ -6,7 +6,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use super::commands::{
-    acquire, admin, bench, check, dev, list, release, renew, run, serve, stats, torture, watch,
+    acquire, admin, bench, check, dev, list, release, renew, run, serve, stats, top, torture, watch,
 };
 use super::torture::Worker;
 use crate::engine::message::LeaseRef;
@@ -58,6 +58,7 @@ pub(super) enum Command {
     List(list::List),
     Watch(watch::Watch),
     Stats(stats::Stats),
+    Top(top::Top),
     Run(run::Run),
     /// Show who leads, the versions and the limits
     Info,

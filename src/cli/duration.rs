@@ -57,6 +57,11 @@ pub(super) fn bench(typed: &str) -> Result<Duration, String> {
     within(seconds.as_deref().unwrap_or(typed), Duration::from_millis(50)..=Duration::from_secs(60))
 }
 
+/// How often a view asks.
+pub(super) fn every(typed: &str) -> Result<Duration, String> {
+    within(typed, Duration::from_millis(200)..=Duration::from_secs(60 * 60))
+}
+
 /// How long a recovered shard grants nothing.
 pub(super) fn embargo(typed: &str) -> Result<Duration, String> {
     within(typed, Duration::ZERO..=Duration::from_secs(7 * 24 * 3_600))

@@ -18,6 +18,7 @@ mod run;
 mod session;
 mod signals;
 mod text;
+mod top;
 mod torture;
 mod waiting;
 
@@ -113,6 +114,7 @@ fn carry_out(command: Command, context: &Context) -> Result<u8, CommandError> {
             Command::List(list) => list::run(list, context).await,
             Command::Watch(watch) => watch::run(watch, context).await,
             Command::Stats(stats) => stats::run(stats, context).await,
+            Command::Top(top) => commands::top::run(top, context).await,
             Command::Info => info::run(context).await,
             Command::Bench(bench) => bench_command::run(bench, context).await,
             Command::Admin(admin) => admin::run(admin, context).await,

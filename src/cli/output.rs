@@ -3,7 +3,7 @@
 //! Colour goes to terminals only, and not where `NO_COLOR` is set: the stream takes it out elsewhere.
 
 use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ColumnConstraint, Row, Table, Width};
@@ -25,6 +25,16 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// Whether the output is shown as it is written.
+    pub(super) fn is_terminal() -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Whether colour is seen, and wanted.
+    pub(super) fn has_colour() -> bool {
+        anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+    }
+
     /// One line.
     pub(super) fn line(self, text: impl Display) -> Result<(), CommandError> {
         let mut out = anstream::stdout().lock();

@@ -57,6 +57,11 @@ impl Session<'_> {
         self.client.caller()
     }
 
+    /// False while the connection is cut off.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.is_connected()
+    }
+
     /// Waits for an answer, or for the server to say that such a request is not allowed.
     pub(super) async fn ask<V, E: Into<Failure>>(
         &self,

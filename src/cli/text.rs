@@ -47,14 +47,20 @@ pub(super) fn time_of_day(at: WallTime) -> String {
     format!("{hours:02}:{minutes:02}:{:02}.{ms:03}", seconds % 60)
 }
 
-/// What others wrote (names, notes, reasons), without what a terminal would take for commands.
+/// What others wrote (names, notes, reasons), without what a terminal would take for commands, or for a reason to
+/// show the rest of the line from right to left.
 pub(super) fn tame(text: &str) -> String {
     let tame = |c: char| {
-        let (plain, escaped) =
-            if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
+        let escaped = c.is_control() || turns_around(c);
+        let (plain, escaped) = if escaped { (None, Some(c.escape_default())) } else { (Some(c), None) };
         plain.into_iter().chain(escaped.into_iter().flatten())
     };
     text.chars().flat_map(tame).collect()
+}
+
+/// True for the marks of Unicode that say in which direction a text runs.
+const fn turns_around(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A word of a command line, quoted where a shell would take it for something else.
@@ -113,6 +119,7 @@ mod tests {
     #[test]
     fn terminals_get_no_commands_from_others() {
         assert_eq!(tame("订单 \u{1b}[2J\n"), r"订单 \u{1b}[2J\n");
+        assert_eq!(tame("a\u{202e}b مرحبا"), r"a\u{202e}b مرحبا");
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Program {
         self
     }
 
-    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(self.environment.clone()).stdin(Stdio::null());
         command

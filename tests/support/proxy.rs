@@ -41,6 +41,11 @@ impl Proxy {
         self.refusing.store(true, Ordering::SeqCst);
         self.cut();
     }
+
+    /// Serves new connections again.
+    pub(crate) fn open(&self) {
+        self.refusing.store(false, Ordering::SeqCst);
+    }
 }
 
 async fn serve(

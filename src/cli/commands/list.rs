@@ -26,9 +26,9 @@ pub(crate) struct List {
 }
 
 /// The beginning of names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::cli) struct Prefix {
-    typed: String,
+    pub(in crate::cli) typed: String,
     pub(in crate::cli) encoded: String,
 }
 
@@ -65,7 +65,7 @@ fn page_of(answer: Answer) -> Result<Page, CommandError> {
 pub(in crate::cli) fn beginning(typed: &str) -> Result<Prefix, String> {
     let (name, dot) = typed.strip_suffix('.').map_or((typed, ""), |name| (name, "."));
     if typed.is_empty() {
-        return Ok(Prefix { typed: String::new(), encoded: String::new() });
+        return Ok(Prefix::default());
     }
     let name = LockName::encode(name).map_err(|error| error.to_string())?;
     Ok(Prefix { typed: typed.to_owned(), encoded: format!("{}{dot}", name.as_str()) })

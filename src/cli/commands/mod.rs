@@ -13,5 +13,6 @@ pub(super) mod renew;
 pub(super) mod run;
 pub(super) mod serve;
 pub(super) mod stats;
+pub(super) mod top;
 pub(super) mod torture;
 pub(super) mod watch;

@@ -78,18 +78,24 @@ impl std::fmt::Display for What {
 
 impl What {
     fn row(&self, seen: &Seen) -> Option<[String; 6]> {
-        match &seen.heard {
-            Ok(Heard::Lock { event, .. }) => Some(of_lock(event)),
-            // The events of a lock whose name is a number come with those of a shard's leader.
-            Ok(Heard::Leader { leader, at }) => matches!(self, Self::All).then(|| {
-                let who = format!("{} (process {})", tame(&leader.host), leader.pid);
-                let (shard, epoch) = (format!("shard {}", leader.shard), format!("epoch {}", leader.epoch));
-                [time_of_day(*at), "leader".into(), shard, who, epoch, String::new()]
-            }),
-            Err(error) => {
-                let text = tame(&error.to_string());
-                Some([String::new(), "?".into(), text, String::new(), String::new(), String::new()])
-            }
+        // The events of a lock whose name is a number come with those of a shard's leader.
+        let of_leader = matches!(seen.heard, Ok(Heard::Leader { .. }));
+        (!of_leader || matches!(self, Self::All)).then(|| columns(seen))
+    }
+}
+
+/// An event as it is shown: when, what, of which lock, whose, its token, and what else is said.
+pub(in crate::cli) fn columns(seen: &Seen) -> [String; 6] {
+    match &seen.heard {
+        Ok(Heard::Lock { event, .. }) => of_lock(event),
+        Ok(Heard::Leader { leader, at }) => {
+            let who = format!("{} (process {})", tame(&leader.host), leader.pid);
+            let (shard, epoch) = (format!("shard {}", leader.shard), format!("epoch {}", leader.epoch));
+            [time_of_day(*at), "leader".into(), shard, who, epoch, String::new()]
+        }
+        Err(error) => {
+            let text = tame(&error.to_string());
+            [String::new(), "?".into(), text, String::new(), String::new(), String::new()]
         }
     }
 }
