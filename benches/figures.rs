@@ -12,9 +12,7 @@ use natslock::clock::SystemClock;
 use natslock::engine::message::{Acquire, Ask, LeaseRef, Now, Output, Request, WriteOutcome};
 use natslock::engine::{Engine, Limits, Term};
 use natslock::measures::Measures;
-use natslock::types::{
-    Claim, CoordinatorId, Epoch, LeaseId, LockName, OwnerName, Revision, Timestamp, Ttl, Wait, WallTime,
-};
+use natslock::types::{Claim, LeaseId, LockName, OwnerName, Revision, Timestamp, Ttl, Wait, WallTime};
 
 const PAIRS: usize = 60;
 const CYCLES: u64 = 5_000;
@@ -29,14 +27,7 @@ struct Load {
 
 impl Load {
     fn new(counted: bool) -> Self {
-        let term = Term {
-            epoch: Epoch::new(Revision::new(1)),
-            coordinator: CoordinatorId(1),
-            attempts_from: 0,
-            act_until: Timestamp::from_millis(u64::from(u32::MAX)),
-            overlap_until: Timestamp::from_millis(0),
-            embargo_until: Timestamp::from_millis(0),
-        };
+        let term = Term::first(Timestamp::from_millis(0), Timestamp::from_millis(u64::from(u32::MAX)));
         let engine = Engine::new(Limits::default(), term);
         let engine = if counted { engine.observed() } else { engine };
         Self { engine, measures: counted.then(|| Measures::new(WallTime(0))), revision: 1, cycles: 0 }

@@ -10,8 +10,7 @@ use natslock::engine::{Engine, Limits, Term, invariants};
 use natslock::measures::exposition::{self, METRICS, Standing};
 use natslock::measures::{Measures, NAMES_MAX};
 use natslock::types::{
-    Claim, CoordinatorId, Epoch, LeaseId, LockName, Namespace, OwnerName, Revision, ShardId, Timestamp, Ttl,
-    Wait, WallTime,
+    Claim, LeaseId, LockName, Namespace, OwnerName, Revision, ShardId, Timestamp, Ttl, Wait, WallTime,
 };
 use natslock::wire::stats::{Figures, Spread, Stats};
 
@@ -28,14 +27,7 @@ struct Schedule {
 
 impl Schedule {
     fn new() -> Self {
-        let term = Term {
-            epoch: Epoch::new(Revision::new(1)),
-            coordinator: CoordinatorId(1),
-            attempts_from: 0,
-            act_until: Timestamp::from_millis(u64::from(u32::MAX)),
-            overlap_until: Timestamp::from_millis(0),
-            embargo_until: Timestamp::from_millis(0),
-        };
+        let term = Term::first(Timestamp::from_millis(0), Timestamp::from_millis(u64::from(u32::MAX)));
         let mut measures = Measures::new(WallTime(7));
         measures.took_over();
         Self {

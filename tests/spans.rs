@@ -6,8 +6,25 @@ use std::sync::{Arc, Mutex};
 use natslock::client::{AcquireOptions, Client};
 use tracing_subscriber::fmt::format::FmtSpan;
 
+use crate::support::eventually;
+
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The spans of this module that have ended.
+    fn spans(&self, of: &str) -> Vec<serde_json::Value> {
+        let text = self.text();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let closed = lines.filter(|line| line["fields"]["message"] == "close");
+        let of = closed.filter(|line| line["target"].as_str().unwrap().starts_with(of));
+        of.map(|line| line["span"].clone()).collect()
+    }
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -17,6 +34,19 @@ impl io::Write for Log {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Both leases have ended.
+fn coordinator_tells_of_leases(spans: &[serde_json::Value], first_token: u64) {
+    let [first, second] = spans else { panic!("{spans:?}") };
+    for span in [first, second] {
+        assert_eq!(
+            (&span["name"], &span["lock"], &span["reason"]),
+            (&"hold".into(), &"jobs.a".into(), &"released".into())
+        );
+        assert!(span["owner"].is_string() && span["epoch"].is_u64() && span["mode"] == "exclusive", "{span}");
+    }
+    assert!(first["token"] == first_token && second["token"].as_u64() > Some(first_token));
 }
 
 #[tokio::test]
@@ -46,13 +76,11 @@ async fn acquire_wait_hold_and_release_are_spans() {
     let second = second.unwrap();
     ids.push(second.id().reveal().to_owned());
     second.release().await;
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let spans: Vec<serde_json::Value> = text
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .filter(|line| line["fields"]["message"] == "close")
-        .map(|line| line["span"].clone())
-        .collect();
+    // A release that nobody waits for is answered before it is stored.
+    eventually("both leases have ended", async || log.spans("natslock::service").len() == 2).await;
+    coordinator_tells_of_leases(&log.spans("natslock::service"), token);
+    let spans = log.spans("natslock::client");
+    let text = log.text();
     for (name, count) in [("acquire", 2), ("wait", 1), ("hold", 2), ("release", 2)] {
         let found: Vec<_> = spans.iter().filter(|span| span["name"] == name).collect();
         assert_eq!(found.len(), count, "{name} in {text}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::mutant::{self, Mutant};
-use crate::types::{CoordinatorId, Epoch, Timestamp};
+use crate::types::{CoordinatorId, Epoch, Revision, Timestamp};
 
 /// The term that the engine serves.
 #[derive(Debug, Clone)]
@@ -25,6 +25,18 @@ pub struct Term {
 }
 
 impl Term {
+    /// The first term of a shard, with epoch 1: nobody has granted anything before `now`.
+    pub fn first(now: Timestamp, act_until: Timestamp) -> Self {
+        Self {
+            epoch: Epoch::new(Revision::new(1)),
+            coordinator: CoordinatorId(1),
+            attempts_from: 0,
+            act_until,
+            overlap_until: now,
+            embargo_until: now,
+        }
+    }
+
     /// True while the leader may confer time and answer.
     pub fn acts(&self, now: Timestamp) -> bool {
         now < self.act_until || mutant::is(Mutant::AnswerWhileUnsure)

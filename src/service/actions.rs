@@ -5,11 +5,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Status;
+use super::holds::Holds;
 use super::io;
 use super::leadership::Action;
 use super::outbox::ReplyTo;
 use super::report::Reporting;
-use super::shard::{Serving, Shard};
+use super::serving::Serving;
+use super::shard::Shard;
 use crate::clock::Clock;
 use crate::engine::message::{Event, Now, Output};
 use crate::engine::{Engine, Term};
@@ -60,7 +62,12 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             Output::Grant { to, grant, number } => self.outbox.grant(&to, epoch, grant, number).await,
             Output::Event(event) => {
                 log(epoch, &event);
-                self.outbox.event(epoch, &event).await;
+                if let Some(serving) = &mut self.serving {
+                    serving.holds.note(epoch, &event);
+                }
+                if !self.config.bare {
+                    self.outbox.event(epoch, &event).await;
+                }
             }
             Output::Write(write) => self.work.push(io::write(self.store.clone(), term, after, write)),
             Output::Batch(batch) => {
@@ -131,8 +138,10 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         self.terms += 1;
         self.measures.took_over();
         let leader = self.leader(&term);
+        let engine = Engine::new(self.config.limits.clone(), term);
         self.serving = Some(Serving {
-            engine: Engine::new(self.config.limits.clone(), term).observed(),
+            engine: if self.config.bare { engine } else { engine.observed() },
+            holds: Holds::default(),
             number: self.terms,
             records: None,
             requests: None,

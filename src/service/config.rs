@@ -28,6 +28,10 @@ pub struct Config {
     pub limits: Limits,
     /// How many requests a second one owner may send. Default: as many as it likes.
     pub owner_rate: Option<NonZeroU32>,
+    /// For measurements of what figures and events cost: nothing is counted, and no event of a lock is sent.
+    /// Default: no.
+    #[doc(hidden)]
+    pub bare: bool,
     /// The host name that `info` shows.
     pub host: String,
     /// The process id that `info` shows.
@@ -46,6 +50,7 @@ impl Default for Config {
             reply_per_owner: false,
             limits: Limits::default(),
             owner_rate: None,
+            bare: false,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             pid: std::process::id(),
             server_version: String::new(),

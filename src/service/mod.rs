@@ -4,6 +4,7 @@ mod actions;
 mod config;
 mod counting;
 mod discovery;
+mod holds;
 mod io;
 mod observer;
 // Not a part of the interface: the simulator in tests/sim drives the real step function.
@@ -14,6 +15,7 @@ mod rates;
 pub mod recovery;
 mod report;
 mod requests;
+mod serving;
 mod shard;
 
 use std::time::Duration;

@@ -17,11 +17,11 @@ use super::discovery;
 use super::io::{self, Done};
 use super::leadership::{Identity, Leadership};
 use super::observer::Look;
-use super::outbox::{Outbox, ReplyTo};
+use super::outbox::Outbox;
 use super::rates::Rates;
 use super::report::Reporting;
+use super::serving::Serving;
 use crate::clock::{Clock, within};
-use crate::engine::Engine;
 use crate::engine::message::{LockEntry, Now};
 use crate::measures::Measures;
 use crate::store::{Delivery, Entry, Store, WriteOutcome};
@@ -55,21 +55,6 @@ enum Input {
 }
 
 type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
-
-/// A term that is being served.
-pub(super) struct Serving {
-    pub(super) engine: Engine<ReplyTo>,
-    /// Counts the terms of this coordinator: what belongs to an earlier one is not for this engine.
-    pub(super) number: u64,
-    /// The standing consumer of the bucket (S5).
-    pub(super) records: Option<BoxStream<'static, Delivery>>,
-    pub(super) requests: Option<BoxStream<'static, Message>>,
-    /// The store was found, after the takeover, to be the one it was at the beginning, or not to be: then the
-    /// shard is quarantined (S11).
-    pub(super) identified: bool,
-    /// All that was written before the term is known.
-    pub(super) loaded: bool,
-}
 
 /// One shard of one coordinator.
 pub(super) struct Shard<S, T, C> {

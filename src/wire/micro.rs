@@ -105,11 +105,18 @@ struct Metadata<'a> {
     host: &'a str,
 }
 
+/// An empty map.
+#[derive(Serialize)]
+struct Nothing {}
+
 #[derive(Serialize)]
 struct EndpointBody {
     name: &'static str,
     subject: String,
     queue_group: &'static str,
+    /// There is none of single endpoints; who asks what a service offers is told so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Nothing>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     stats: Option<StatsBody>,
 }
@@ -157,6 +164,7 @@ fn endpoint_body(inquiry: Inquiry, me: &Introduction, endpoint: &Endpoint) -> En
         name: endpoint.verb.as_str(),
         subject: format!("natslock.{}.{}.>", me.namespace, endpoint.verb),
         queue_group: "",
+        metadata: (inquiry == Inquiry::Info).then_some(Nothing {}),
         stats: (inquiry == Inquiry::Stats).then_some(stats),
     }
 }
@@ -197,7 +205,7 @@ mod tests {
         assert_eq!(told(Inquiry::Ping), format!(r#"{{"type":"io.nats.micro.v1.ping_response",{common}}}"#));
         let endpoint = r#""name":"acquire","subject":"natslock.default.acquire.>","queue_group":"""#;
         let info = told(Inquiry::Info);
-        assert!(info.ends_with(&format!(r#""endpoints":[{{{endpoint}}}]}}"#)), "{info}");
+        assert!(info.ends_with(&format!(r#""endpoints":[{{{endpoint},"metadata":{{}}}}]}}"#)), "{info}");
         assert_eq!(
             told(Inquiry::Stats),
             format!(

@@ -178,3 +178,33 @@ fn costs_are_told_for_each_size() {
     }
     assert!(value("memory of namespaces", 100) > value("memory of namespaces", 1), "{told}");
 }
+
+#[tokio::test]
+async fn a_bare_coordinator_counts_nothing_and_tells_of_nothing() {
+    let server = NatsServer::start().await;
+    let program = Program::new(&server.url());
+    let _coordinator = program.start(&["serve", "--bare"]);
+    let mut watching = program.start(&["watch"]);
+    watching.told_until("watching all locks");
+    let granted = program.run(&["acquire", "a", "--json"]).done().json();
+    program.run(&["release", "a", "--id", granted["id"].as_str().unwrap()]).done();
+    let stats = program.run(&["stats", "--json"]).done().json();
+    assert_eq!(
+        (&stats["total"]["acquires"], &stats["total"]["acquire_ms"]["max"]),
+        (&0.into(), &Value::Null)
+    );
+    // Whatever was told before the answers came before them.
+    assert!(watching.line_if_any().is_none_or(|line| line.contains("leader")));
+}
+
+#[test]
+fn the_overhead_is_told_pair_by_pair() {
+    let words = ["bench", "overhead", "--workload", "w1,w3", "--pairs", "2", "--seconds", "1s", "--json"];
+    let found = Program::new("").run(&words).done().json();
+    for (found, workload) in found.as_array().unwrap().iter().zip(["W1", "W3"]) {
+        assert_eq!((&found["workload"], found["ratios"].as_array().unwrap().len()), (&workload.into(), 2));
+        let [lower, middle, upper] = [0, 1, 2].map(|index| number(&found["quartiles"][index]));
+        assert!(0.0 < lower && lower <= middle && middle <= upper && upper < 100.0, "{found}");
+        assert!(number(&found["bare_per_second"]) > 0.0);
+    }
+}

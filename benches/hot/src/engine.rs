@@ -9,9 +9,27 @@ use crate::Operation;
 use crate::shard::{Shard, acquire, entry, id, lease, lock, owner, release};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
-    Operation { name: "engine: acquire and release", repetitions: 200, prepare: pair },
-    Operation { name: "engine: hand over, 16 wait", repetitions: 200, prepare: || hand_over(16) },
-    Operation { name: "engine: hand over, 1000 wait", repetitions: 200, prepare: || hand_over(1_000) },
+    Operation { name: "engine: acquire and release", repetitions: 200, prepare: || pair(Shard::default()) },
+    Operation {
+        name: "engine: acquire and release, counted",
+        repetitions: 200,
+        prepare: || pair(Shard::counted()),
+    },
+    Operation {
+        name: "engine: hand over, 16 wait",
+        repetitions: 200,
+        prepare: || hand_over(Shard::default(), 16),
+    },
+    Operation {
+        name: "engine: hand over, 16 wait, counted",
+        repetitions: 200,
+        prepare: || hand_over(Shard::counted(), 16),
+    },
+    Operation {
+        name: "engine: hand over, 1000 wait",
+        repetitions: 200,
+        prepare: || hand_over(Shard::default(), 1_000),
+    },
     Operation { name: "engine: join and leave a queue of 1000", repetitions: 200, prepare: join_and_leave },
     Operation { name: "engine: renew 1000 leases", repetitions: 10, prepare: renew },
     Operation { name: "engine: acquire 100 locks and let them expire", repetitions: 10, prepare: expire },
@@ -28,8 +46,8 @@ fn counter() -> impl FnMut() -> usize {
     }
 }
 
-fn pair() -> Box<dyn FnMut()> {
-    let (mut shard, owner, name, mut next) = (Shard::default(), owner(0), lock(0), counter());
+fn pair(mut shard: Shard) -> Box<dyn FnMut()> {
+    let (owner, name, mut next) = (owner(0), lock(0), counter());
     Box::new(move || {
         let number = next();
         shard.ask(&owner, acquire(name.clone(), number));
@@ -38,8 +56,7 @@ fn pair() -> Box<dyn FnMut()> {
 }
 
 /// A lock that is held, and so many who wait.
-fn queue(waiters: usize) -> Shard {
-    let mut shard = Shard::default();
+fn queue(mut shard: Shard, waiters: usize) -> Shard {
     for number in 0..=waiters {
         shard.ask(&owner(number % 64), acquire(lock(0), number));
     }
@@ -47,8 +64,8 @@ fn queue(waiters: usize) -> Shard {
 }
 
 /// The holder releases, the next one holds, and another comes.
-fn hand_over(waiters: usize) -> Box<dyn FnMut()> {
-    let mut shard = queue(waiters);
+fn hand_over(shard: Shard, waiters: usize) -> Box<dyn FnMut()> {
+    let mut shard = queue(shard, waiters);
     let owners: Vec<_> = (0..64).map(owner).collect();
     let mut holder = 0;
     Box::new(move || {
@@ -60,7 +77,7 @@ fn hand_over(waiters: usize) -> Box<dyn FnMut()> {
 }
 
 fn join_and_leave() -> Box<dyn FnMut()> {
-    let (mut shard, owner, name, mut next) = (queue(1_000), owner(0), lock(0), counter());
+    let (mut shard, owner, name, mut next) = (queue(Shard::default(), 1_000), owner(0), lock(0), counter());
     Box::new(move || {
         let number = next();
         shard.ask(&owner, acquire(name.clone(), number));
@@ -115,6 +132,6 @@ fn load() -> Box<dyn FnMut()> {
 }
 
 fn check() -> Box<dyn FnMut()> {
-    let (mut shard, owner) = (queue(100), owner(0));
+    let (mut shard, owner) = (queue(Shard::default(), 100), owner(0));
     Box::new(move || shard.ask(&owner, Ask::Check { name: lock(0), limit: 100 }))
 }

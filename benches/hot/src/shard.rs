@@ -6,9 +6,8 @@ use natslock::engine::message::{
     Acquire, Ask, EntryContent, LeaseRef, LockEntry, Now, Output, Request, WriteOutcome,
 };
 use natslock::engine::{Engine, Limits, Term};
-use natslock::types::{
-    Claim, CoordinatorId, Epoch, LeaseId, LockName, OwnerName, Revision, Timestamp, Ttl, Wait, WallTime,
-};
+use natslock::measures::Measures;
+use natslock::types::{Claim, LeaseId, LockName, OwnerName, Revision, Timestamp, Ttl, Wait, WallTime};
 
 /// Longer than any measurement.
 const FOR_EVER: Duration = Duration::from_secs(1 << 30);
@@ -17,24 +16,26 @@ pub struct Shard {
     pub engine: Engine<u32>,
     now: Timestamp,
     revision: u64,
+    /// Who counts what happens, where somebody does.
+    measures: Option<Measures>,
 }
 
 impl Default for Shard {
     fn default() -> Self {
         let now = Timestamp::from_millis(1_000_000);
-        let term = Term {
-            epoch: Epoch::new(Revision::new(1)),
-            coordinator: CoordinatorId(1),
-            attempts_from: 0,
-            act_until: now + FOR_EVER,
-            overlap_until: now,
-            embargo_until: now,
-        };
-        Self { engine: Engine::new(Limits::default(), term), now, revision: 1 }
+        let term = Term::first(now, now + FOR_EVER);
+        Self { engine: Engine::new(Limits::default(), term), now, revision: 1, measures: None }
     }
 }
 
 impl Shard {
+    /// As a coordinator has it: what happens is counted.
+    pub fn counted() -> Self {
+        let Self { engine, now, revision, .. } = Self::default();
+        let measures = Some(Measures::new(WallTime(1_700_000_000_000)));
+        Self { engine: engine.observed(), now, revision, measures }
+    }
+
     fn clocks(&self) -> Now {
         Now { boot: self.now, wall: WallTime(1_700_000_000_000) }
     }
@@ -83,6 +84,9 @@ impl Shard {
                 }
                 other => drop(std::hint::black_box(other)),
             }
+        }
+        if let Some(measures) = &mut self.measures {
+            self.engine.take_facts().for_each(|fact| measures.observe(&fact));
         }
         count
     }

@@ -17,12 +17,12 @@ use crate::cli::session::{explain_connect, explain_transport};
 use crate::client::{Client, ClientOptions};
 use crate::nats::{BucketConfig, Connection, NatsTransport, connect};
 use crate::transport::SharedTransport;
-use crate::types::{CoordinatorId, OwnerName, Revision, ShardId};
+use crate::types::{CoordinatorId, Namespace, OwnerName, Revision, ShardId};
 use crate::wire::info::Info;
 use crate::wire::subject::SubjectSpace;
 
 /// Owners share so many connections.
-const CONNECTIONS: usize = 4;
+pub(super) const CONNECTIONS: usize = 4;
 /// A machine under load may be slow to answer: that is told by the figures, not by giving up.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LIMITS_BUCKET: &str = "natslock-bench";
@@ -106,7 +106,7 @@ impl<'a> Bench<'a> {
             .await?;
         eventually(async || control.bare_request(&echo, "".into()).await.map_err(explain_transport)).await?;
         let owners = measurement.workloads.iter().map(|workload| workload.owners()).max().unwrap_or(1);
-        let clients = clients(site, &connections, owners).await?;
+        let clients = clients(&site.namespace, &connections, owners).await?;
         let info = eventually(async || {
             let leaders = clients[0].caller().leaders().await;
             leaders.map_err(|error| CommandError::internal("the coordinator does not answer", error))
@@ -194,8 +194,8 @@ impl<'a> Bench<'a> {
 }
 
 /// One for each owner.
-async fn clients(
-    site: &Site,
+pub(super) async fn clients(
+    namespace: &Namespace,
     connections: &[Connection],
     owners: usize,
 ) -> Result<Vec<Client>, CommandError> {
@@ -205,7 +205,7 @@ async fn clients(
         .collect();
     let clients = (0..owners).map(|number| {
         let transport = transports[number % transports.len()].clone();
-        let namespace = site.namespace.clone();
+        let namespace = namespace.clone();
         async move {
             let owner = OwnerName::encode(&format!("owner-{number}"));
             let owner = owner.map_err(|error| CommandError::internal("no owner", error))?;

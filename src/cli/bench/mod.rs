@@ -8,6 +8,7 @@ mod figure;
 mod goals;
 mod limits;
 mod measure;
+pub(super) mod overhead;
 mod plot;
 mod report;
 pub(super) mod scale;

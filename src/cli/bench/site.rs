@@ -50,21 +50,26 @@ struct Server {
 impl Site {
     /// Private servers and a coordinator of their own, all on 127.0.0.1. They end with this value.
     pub(in crate::cli) async fn private(demand: Demand) -> Result<Self, CommandError> {
+        let mut site = Self::servers(demand).await?;
+        site.start_coordinator(demand.replicas).await?;
+        Ok(site)
+    }
+
+    /// The same without a coordinator.
+    pub(super) async fn servers(demand: Demand) -> Result<Self, CommandError> {
         let namespace = NAMESPACE.parse().map_err(|error| CommandError::internal("no namespace", error))?;
         let servers = start_servers(demand).await?;
         // All on one server: how many hops a message takes must not be left to chance.
         let first = servers.first().map(|server| server.url.clone());
         let options = ConnectOptions { urls: first.into_iter().collect(), ..ConnectOptions::default() };
-        let mut site = Self {
+        Ok(Self {
             options,
             namespace,
             monitors: servers.iter().map(|server| server.monitor).collect(),
             servers: servers.into_iter().map(|server| server.daemon).collect(),
             coordinator: None,
             echo: None,
-        };
-        site.start_coordinator(demand.replicas).await?;
-        Ok(site)
+        })
     }
 
     /// Starts a coordinator in a process of its own.
@@ -180,6 +185,11 @@ fn configuration(folder: &Path, number: usize, routes: &[u16], sync: bool) -> St
         let _ = writeln!(text, "cluster {{ name: {name}, listen: \"127.0.0.1:{own}\", routes: [{all}] }}");
     }
     text
+}
+
+/// An address that is free now.
+pub(super) fn free_address() -> Result<SocketAddr, CommandError> {
+    Ok(SocketAddr::from(([127, 0, 0, 1], free_ports(1)?[0])))
 }
 
 /// Ports that are free now. A cluster has to know them before it starts.

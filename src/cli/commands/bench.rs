@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::bench::overhead::{self, Pairs};
 use crate::cli::bench::scale::{self, Subject};
 use crate::cli::bench::{Demand, Measurement, Report, Site, Step, Workload, echo, measure, print};
 use crate::cli::error::{CommandError, Kind};
@@ -48,6 +49,7 @@ pub(crate) struct Bench {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum BenchPart {
     Scale(Scale),
+    Overhead(Overhead),
     /// Answer requests
     #[command(hide = true)]
     Echo {
@@ -60,6 +62,20 @@ pub(crate) enum BenchPart {
         /// How many
         count: usize,
     },
+}
+
+/// Measure what figures, events and the view cost: pairs of runs, one beside a coordinator without any of them
+#[derive(Debug, clap::Args)]
+pub(crate) struct Overhead {
+    /// Run only these workloads
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = ["w1", "w2", "w3"])]
+    workload: Vec<Workload>,
+    /// Take so many pairs of each
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pairs: u16,
+    /// Measure so long each time
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::bench, allow_hyphen_values = true)]
+    seconds: Duration,
 }
 
 /// Measure how costs grow with what there is, on private servers: memory, processor, time
@@ -99,6 +115,7 @@ pub(in crate::cli) async fn run(bench: Bench, context: &Context) -> Result<(), C
             return scale::serve_namespaces(&options, *count, context.output).await;
         }
         Some(BenchPart::Scale(scale)) => return scale.run(context).await,
+        Some(BenchPart::Overhead(overhead)) => return overhead.run(context).await,
         None => {}
     }
     let mut signals = Signals::listen()?;
@@ -168,6 +185,29 @@ impl Bench {
 fn write(path: &Path, text: &str) -> Result<(), CommandError> {
     let failed = |error| CommandError::internal(format!("cannot write {}", path.display()), error);
     std::fs::write(path, text).map_err(failed)
+}
+
+impl Overhead {
+    async fn run(&self, context: &Context) -> Result<(), CommandError> {
+        let mut signals = Signals::listen()?;
+        let pairs = Pairs { workloads: self.workload.clone(), count: self.pairs.into(), span: self.seconds };
+        let bar = ProgressBar::new((pairs.workloads.len() * pairs.count) as u64).with_style(style());
+        let measured = overhead::measure(&pairs, |workload| {
+            bar.set_message(Step::Workload(workload).name());
+            bar.inc(1);
+        });
+        let found = tokio::select! {
+            found = measured => found?,
+            signal = signals.next() => {
+                return Err(CommandError::new(Kind::Interrupted, format!("interrupted by {signal}")));
+            }
+        };
+        bar.finish_and_clear();
+        match context.output.json {
+            true => context.output.raw(&overhead::json(&found)),
+            false => overhead::print(&found, context.output),
+        }
+    }
 }
 
 impl Scale {

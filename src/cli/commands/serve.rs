@@ -76,6 +76,9 @@ pub(crate) struct Serve {
         value_parser = FalseyValueParser::new()
     )]
     http_admin: bool,
+    /// Count nothing, and tell of nothing: to measure what that costs
+    #[arg(long, hide = true)]
+    bare: bool,
     /// Write the log so
     #[arg(
         long,
@@ -169,6 +172,7 @@ pub(in crate::cli) async fn run(serve: Serve, context: &Context) -> Result<(), C
     let config = config(context, &serve.quotas)?
         .leader_lease(serve.leader_lease)
         .reply_per_owner(serve.inbox_prefix_per_owner);
+    let config = Config { bare: serve.bare, ..config };
     // One of the possible values, all of which are numbers.
     let replicas = serve.replicas.parse().unwrap_or(1);
     let site = site(&serve, context).await?;

@@ -60,9 +60,15 @@ const fill = (row, texts) => texts.forEach((text, index) => {
   const cell = row.cells[index];
   if (typeof text === "function") text(cell); else if (cell.textContent !== text) { cell.textContent = text; cell.title = text; }
 });
+// The end of a name tells it from its neighbours: where there is no room, it is cut before that.
+const END = 10;
 const link = (text) => (cell) => {
   if (!cell.firstChild) cell.append(element("button", "link"));
-  if (cell.firstChild.textContent !== text) { cell.firstChild.textContent = text; cell.title = text; }
+  const button = cell.firstChild;
+  if (button.textContent === text) return;
+  const letters = [...text];
+  button.replaceChildren(element("span", "", letters.slice(0, -END).join("")), element("span", "", letters.slice(-END).join("")));
+  cell.title = text;
 };
 
 // Time left is counted down between two pictures.
