@@ -124,6 +124,7 @@ impl<R: Clone> Engine<R> {
             "the coordinator is shutting down; repeat the request with the same id to reach the next one",
         )
         .retry_after(std::time::Duration::from_millis(100));
+        self.books.limits.put_off_for = std::time::Duration::ZERO;
         self.write_all_put_off();
         for lock in self.locks.values_mut() {
             self.books.about = Some(lock.name.clone());
@@ -134,6 +135,11 @@ impl<R: Clone> Engine<R> {
                 }
             }
         }
+    }
+
+    /// True where a write of a lock has no outcome yet.
+    pub fn is_writing(&self) -> bool {
+        self.batch.is_some() || self.locks.values().any(|lock| !lock.is_idle())
     }
 
     /// The next thing to do.

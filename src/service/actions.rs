@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tokio::sync::oneshot;
 
 use super::Status;
@@ -12,17 +13,19 @@ use super::outbox::ReplyTo;
 use super::report::Reporting;
 use super::serving::Serving;
 use super::shard::Shard;
-use crate::clock::Clock;
+use crate::clock::{Clock, within};
 use crate::engine::message::{Event, Now, Output};
 use crate::engine::{Engine, Term};
 use crate::store::Store;
 use crate::transport::Transport;
-use crate::types::Epoch;
+use crate::types::{Epoch, Timestamp};
 use crate::wire::heartbeat::Heartbeat;
 use crate::wire::info::Leader;
 
 /// How long a resignation may take.
 const RESIGN_FOR: Duration = Duration::from_secs(3);
+/// How long writes that are under way are waited for before.
+const SETTLE_FOR: Duration = Duration::from_millis(100);
 
 /// What happens to locks, for who wants it in the log. No ids: whoever reads the log could release.
 fn log(epoch: Epoch, event: &Event) {
@@ -163,6 +166,16 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         }
     }
 
+    /// Waits for the writes that are under way, so that what they change is told by who knows it.
+    async fn settle(&mut self, until: Timestamp) {
+        while self.serving.as_ref().is_some_and(|serving| serving.engine.is_writing()) {
+            let patience = until.since(self.clock.now().boot);
+            let Some(Some(done)) = within(&self.clock, patience, self.work.next()).await else { break };
+            self.handle_done(self.clock.now(), done);
+            self.act().await;
+        }
+    }
+
     /// Tells those who wait, falls silent, and writes the resignation.
     pub(super) async fn stop(&mut self, now: Now, told: oneshot::Sender<()>) {
         if let Some(serving) = &mut self.serving {
@@ -170,6 +183,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             serving.engine.handle_shutdown(now);
         }
         self.act().await;
+        self.settle(now.boot + SETTLE_FOR).await;
         self.serving = None;
         self.stopping = Some((now.boot + RESIGN_FOR, told));
         self.leadership.resign(self.clock.now().boot);

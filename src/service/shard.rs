@@ -242,7 +242,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         }
     }
 
-    fn handle_done(&mut self, now: Now, done: Done) {
+    pub(super) fn handle_done(&mut self, now: Now, done: Done) {
         let current = |serving: &&mut Serving, term: u64| serving.number == term;
         match done {
             Done::Written { term, name, attempt, after, outcome } => {

@@ -1,5 +1,7 @@
 //! `natslock admin recover`: a store that goes wrong under coordinators that run, and go on afterwards.
 
+use std::cell::Cell;
+
 use natslock::clock::SystemClock;
 use natslock::nats::{BucketConfig, NatsStore, NatsTransport};
 use natslock::service::recovery::ask_around;
@@ -16,12 +18,14 @@ const STREAM: &str = "KV_natslock_default_0";
 struct Ground {
     server: NatsServer,
     coordinators: Vec<Running>,
+    /// How many locks were acquired and released.
+    passed: Cell<u32>,
 }
 
 impl Ground {
     async fn new(coordinators: usize) -> Self {
         let server = NatsServer::start().await;
-        let mut ground = Self { server, coordinators: Vec::new() };
+        let mut ground = Self { server, coordinators: Vec::new(), passed: Cell::new(0) };
         for _ in 0..coordinators {
             ground.serve();
             ground.run(&["info"]).done();
@@ -45,11 +49,13 @@ impl Ground {
             .json()
     }
 
-    /// The token of a lock that nobody holds any more.
+    /// The token of a lock that was acquired and released. It is another lock each time: where the leader dies before
+    /// it has written the release, that of a program which has ended is not repeated.
     fn token(&self) -> u64 {
-        let granted = self.run(&["acquire", "passing", "--wait", "15s", "--json"]).done().json();
+        let name = format!("passing.{}", self.passed.replace(self.passed.get() + 1));
+        let granted = self.run(&["acquire", &name, "--wait", "15s", "--json"]).done().json();
         let id = granted["id"].as_str().unwrap();
-        self.run(&["release", "passing", "--id", id]).done();
+        self.run(&["release", &name, "--id", id]).done();
         granted["token"].as_u64().unwrap()
     }
 

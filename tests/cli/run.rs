@@ -241,7 +241,9 @@ async fn whoever_was_stopped_beyond_the_deadline_kills_the_command_at_once() {
 async fn nothing_goes_on_when_natslock_is_killed() {
     let site = Site::shared().await;
     let script = "trap '' TERM HUP; sleep 1000 & echo $! $$; wait";
-    let mut running = site.program().start(&words("run.killed", &["--ttl", "1s"], script));
+    let program = site.program().with("NATSLOCK_LOG", "natslock=debug");
+    let mut running = program.start(&words("run.killed", &["--ttl", "1s"], script));
+    running.told_until("under its watchdog");
     let line = running.line();
     let (grandchild, child) = line.split_once(' ').unwrap();
     assert!(is_alive(grandchild) && is_alive(child));

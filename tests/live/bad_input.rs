@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use natslock::engine::Limits;
 use natslock::service::Config;
@@ -285,6 +286,24 @@ async fn an_owner_is_who_stands_in_the_subject_and_nobody_else() {
         wire.json("natslock.default.release.alice.claimed", r#"{"id":"x"}"#).await["code"],
         "not_holder"
     );
+}
+
+/// A server adds the header `Nats-Request-Info` to what comes from another account, and says in it who asks. Anybody
+/// can write one.
+#[tokio::test]
+async fn headers_say_nothing_of_who_asks() {
+    let service = Service::start().await;
+    let client = async_nats::connect(service.server.url()).await.unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Request-Info", r#"{"acc":"A","user":"alice","svc":"natslock"}"#);
+    headers.insert("Nats-Rollup", "all");
+    headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
+    let subject = "natslock.default.acquire.eve.claimed";
+    let answer = client.request_with_headers(subject, headers, r#"{"id":"x"}"#.into()).await.unwrap();
+    let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+    assert_eq!((&answer["status"], &answer["owner"]), (&json!("granted"), &Value::Null));
+    let view = service.wire().await.json("natslock.default.check.alice.claimed", "").await;
+    assert_eq!(view["holders"][0]["owner"], "eve");
 }
 
 /// Renewals are the leader's own business, however many there are: they never become writes.

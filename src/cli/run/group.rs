@@ -26,7 +26,8 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Starts the command in a group of its own. The watchdog is there before it.
+    /// Starts the command in a group of its own. The watchdog is there before it, and is told its number just after:
+    /// a SIGKILL of natslock between the two would leave the command running.
     ///
     /// Neither process is waited for by its `Child`: [`super::Supervisor`] hears of the end of all children.
     pub(super) fn start(command: &mut Command) -> Result<Self, StartError> {

@@ -55,6 +55,7 @@ impl<'a> Supervisor<'a> {
         adopt_orphans();
         let terminal = Terminal::open();
         let group = Group::start(command)?;
+        tracing::debug!(group = group.leader().as_raw_nonzero(), "the command runs under its watchdog");
         if let Some(terminal) = &terminal {
             terminal.give(group.leader());
             // It may have wanted to read before.
