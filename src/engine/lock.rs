@@ -41,7 +41,7 @@ pub(super) struct Lock<R> {
     pub(super) forget_at: Option<Timestamp>,
     /// Whose lease ended last.
     pub(super) left_by: Option<OwnerName>,
-    /// When the alarm is set for to send a write that was put off (`release.rs`).
+    /// When the alarm is set for to send a write that was put off (`put_off.rs`).
     pub(super) write_at: Option<Timestamp>,
 }
 

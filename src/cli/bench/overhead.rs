@@ -80,7 +80,7 @@ async fn race(
     let whole = Side::start(site, "whole", &["--http", &http.to_string()]).await?;
     let mut lookers = JoinSet::new();
     lookers.spawn(scrape(http));
-    lookers.spawn(async move { drop(get(http, "/live").await) });
+    lookers.spawn(async move { get(http, "/live").await });
     let mut found = Vec::new();
     for workload in &pairs.workloads {
         let (mut rates, mut ratios) = (Vec::new(), Vec::new());
@@ -102,6 +102,9 @@ async fn race(
             ratios.push(other / one);
         }
         found.push(Overhead::new(*workload, &rates, ratios));
+    }
+    if let Some(ended) = lookers.try_join_next() {
+        return Err(CommandError::new(Kind::Internal, format!("the figures were not looked at: {ended:?}")));
     }
     for side in [bare, whole] {
         side.coordinator.stop().await;
@@ -158,26 +161,30 @@ fn quartiles(values: &[f64]) -> [f64; 3] {
     [&sorted[..half], &sorted, &sorted[sorted.len() - half..]].map(|part| median(part).unwrap_or(0.0))
 }
 
-/// Reads the figures again and again, as Prometheus does.
-async fn scrape(address: SocketAddr) {
+/// Reads the figures again and again, as Prometheus does. It ends only where it cannot.
+async fn scrape(address: SocketAddr) -> std::io::Result<usize> {
     loop {
-        // What fails is tried again, as Prometheus does, too.
-        let _ = get(address, "/metrics").await;
+        get(address, "/metrics").await?;
         SystemClock.sleep_until(SystemClock::boot() + SCRAPE_EVERY).await;
     }
 }
 
-/// Reads a page to its end, and returns its length.
+/// Reads a page to its end, and returns the length of the answer; an answer that is no page is an error.
 async fn get(address: SocketAddr, path: &str) -> std::io::Result<usize> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let (mut length, mut buffer) = (0, [0; 8_192]);
     loop {
-        match stream.read(&mut buffer).await? {
-            0 => return Ok(length),
-            read => length += read,
+        let read = stream.read(&mut buffer).await?;
+        if length == 0 && !buffer[..read].starts_with(b"HTTP/1.1 200 ") {
+            let answer = String::from_utf8_lossy(&buffer[..read.min(40)]).into_owned();
+            return Err(std::io::Error::other(format!("{path} is answered {answer:?}")));
         }
+        if read == 0 {
+            return Ok(length);
+        }
+        length += read;
     }
 }
 
