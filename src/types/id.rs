@@ -1,6 +1,8 @@
 //! Identities: of an acquisition, of a write, of a coordinator. The random ones are made here and nowhere else.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::hint::black_box;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -81,10 +83,10 @@ impl fmt::Debug for LeaseId {
 /// The first 128 bits of SHA-256 over owner and id: what the store and the engine know an acquisition by.
 ///
 /// An id that somebody presents is never compared with one that is kept, because none is kept: it is hashed, and
-/// hashes are compared. How long that takes may tell how many bits of the two hashes agree, which is of no use
-/// to anybody: an id whose hash begins as wanted can only be found by trying, and says nothing about the id that
-/// was hashed. So nothing is gained by comparing in constant time.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// hashes are compared, of the same owner only. That is done in constant time: how long it takes does not tell how
+/// many bits agree, from which somebody who could measure it might learn a hash, and try ids against it at home. (Maps of ids hash them with a secret of their own; the
+/// order of two hashes is not told in constant time, and decides nothing that anybody asks for.)
+#[derive(Clone, Copy, PartialOrd, Ord)]
 pub struct IdHash([u8; Self::BYTES]);
 
 impl IdHash {
@@ -99,6 +101,22 @@ impl IdHash {
     /// The bytes to store.
     pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
+    }
+}
+
+impl PartialEq for IdHash {
+    /// Looks at all bits at once. `black_box` keeps the compiler from finding a shorter way.
+    fn eq(&self, other: &Self) -> bool {
+        let differing = u128::from_ne_bytes(self.0) ^ u128::from_ne_bytes(other.0);
+        black_box(differing) == 0
+    }
+}
+
+impl Eq for IdHash {}
+
+impl Hash for IdHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 
@@ -139,6 +157,21 @@ impl fmt::Display for CoordinatorId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hashes_are_equal_in_all_bits_or_not_at_all() {
+        let owner = OwnerName::encode("alice").unwrap();
+        let id: LeaseId = "x".parse().unwrap();
+        let hash = id.hash(&owner);
+        assert_eq!(hash, IdHash::from_bytes(*hash.as_bytes()));
+        for bit in 0..8 * IdHash::BYTES {
+            let mut bytes = *hash.as_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(hash, IdHash::from_bytes(bytes), "bit {bit}");
+        }
+        let other = OwnerName::encode("bob").unwrap();
+        assert!(hash != id.hash(&other) && hash != id.successor().hash(&owner));
+    }
 
     #[test]
     fn successors_are_ids_and_differ() {
