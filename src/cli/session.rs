@@ -13,6 +13,9 @@ use crate::wire::subject::Verb;
 
 const START_SERVER: &str = "start one: natslock dev   (or ./nats/run ..., or give --nats URL)";
 
+const TRUST_SERVER: &str = "give --tls-ca FILE with the authority of the server's certificate, and a URL with a name \
+                            that stands in it; a server that asks for one wants --tls-cert and --tls-key too";
+
 /// A connection that asks in the name of its owner.
 pub(super) struct Session<'a> {
     pub(super) client: Client,
@@ -149,6 +152,9 @@ impl From<CallError> for Failure {
 pub(super) fn explain_connect(error: ConnectError) -> CommandError {
     let message = error.to_string();
     match error {
+        ConnectError::Unreachable { .. } if message.contains("certificate") => {
+            CommandError::new(Kind::NoServer, message).hint(TRUST_SERVER)
+        }
         ConnectError::Unreachable { .. } => CommandError::new(Kind::NoServer, message).hint(START_SERVER),
         ConnectError::Unauthorized { .. } => CommandError::new(Kind::Forbidden, message)
             .hint("give --creds FILE, --nkey FILE or --user NAME --password PASSWORD"),
@@ -168,8 +174,13 @@ pub(super) fn explain_transport(error: TransportError) -> CommandError {
 }
 
 fn forbidden(message: String) -> CommandError {
-    CommandError::new(Kind::Forbidden, message)
-        .hint("the user's permissions must allow it, in the configuration of the NATS server")
+    // As `admin permissions` makes users: each has one owner, and inboxes of its own.
+    let hint = if message.contains("subscribe to _INBOX.") {
+        "users of `natslock admin permissions` hear their own inboxes only: give --inbox-prefix _INBOX.OWNER"
+    } else {
+        "the user's permissions must allow it, in the configuration of the NATS server; --owner must be whom they are for"
+    };
+    CommandError::new(Kind::Forbidden, message).hint(hint)
 }
 
 fn credentials(access: &Access) -> Result<Credentials, CommandError> {

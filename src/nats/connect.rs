@@ -9,6 +9,7 @@ use async_nats::connection::State;
 use async_nats::{Client, ClientError, ConnectErrorKind, Event, ServerAddr, ServerError};
 
 use super::denials::{Action, Denial, Denials};
+use super::transport::WHO_AM_I;
 use super::version::ServerVersion;
 use crate::clock::{Clock as _, SystemClock, within};
 use crate::transport::SUBSCRIPTION_MESSAGES_MAX;
@@ -324,9 +325,11 @@ fn reconnect_delay(attempts: usize) -> Duration {
 fn note(event: &Event, denials: &Denials, inboxes: &str) {
     match event {
         Event::ServerError(ServerError::Other(error)) if denials.note(error) => {
-            // Whoever confirms a subscription publishes to an inbox of its own, and is content with a refusal.
-            let confirms =
-                |denial: &Denial| denial.action == Action::Publish && denial.subject.starts_with(inboxes);
+            // Whoever confirms a subscription is content with a refusal, and so is a claim to an inbox.
+            let confirms = |denial: &Denial| {
+                let content = denial.subject == WHO_AM_I || denial.subject.starts_with(inboxes);
+                denial.action == Action::Publish && content
+            };
             if !denials.last().is_some_and(|denial| confirms(&denial)) {
                 tracing::error!(%error, "the NATS server does not allow what natslock needs");
             }

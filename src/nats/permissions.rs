@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::transport::WHO_AM_I;
 use crate::types::{LockName, NAME_BYTES_MAX, Namespace, OwnerName, ShardId};
 use crate::wire::bucket::Bucket;
 use crate::wire::inbox::ReplyPrefix;
@@ -61,21 +62,29 @@ impl User {
     /// What it may do.
     pub fn permissions(&self) -> Permissions {
         let space = SubjectSpace::new(self.namespace.clone());
+        let mut permissions = self.permissions_of_role(&space);
+        // By which a connection makes sure of its subscriptions. The answer tells nobody but this user what it may do;
+        // a refusal would do as well, but each would stand in the server's log beside those that mean something.
+        permissions.publish.push(WHO_AM_I.to_owned());
+        permissions
+    }
+
+    fn permissions_of_role(&self, space: &SubjectSpace) -> Permissions {
         match self.role {
             Role::Operator => {
-                let asks = self.asks(&space, &[Verb::Check, Verb::AdminRelease], true);
-                if self.recovers { asks.and(recovery(&space)) } else { asks }
+                let asks = self.asks(space, &[Verb::Check, Verb::AdminRelease], true);
+                if self.recovers { asks.and(recovery(space)) } else { asks }
             }
-            Role::Observer => self.asks(&space, &[Verb::Check], true),
+            Role::Observer => self.asks(space, &[Verb::Check], true),
             Role::Client => {
                 let verbs = [Verb::Acquire, Verb::Renew, Verb::Release, Verb::Check];
-                let mut permissions = self.asks(&space, &verbs, self.lists);
+                let mut permissions = self.asks(space, &verbs, self.lists);
                 permissions.publish.push(space.request(Verb::Renew, None, &self.owner, None));
                 permissions
             }
-            Role::Coordinator => front(&space, &self.inboxes).and(store(&space)),
-            Role::CoordinatorFront => front(&space, &self.inboxes),
-            Role::CoordinatorStore => store(&space),
+            Role::Coordinator => front(space, &self.inboxes).and(store(space)),
+            Role::CoordinatorFront => front(space, &self.inboxes),
+            Role::CoordinatorStore => store(space),
         }
     }
 
@@ -304,7 +313,8 @@ mod tests {
     #[test]
     fn a_client_speaks_in_its_own_name_and_hears_its_own_inboxes() {
         let Permissions { publish, subscribe } = user(Role::Client).permissions();
-        assert!(publish.iter().all(|subject| subject.split('.').nth(3) == Some("alice=40db")), "{publish:?}");
+        let own = |subject: &String| subject == WHO_AM_I || subject.split('.').nth(3) == Some("alice=40db");
+        assert!(publish.iter().all(own), "{publish:?}");
         assert!(subscribe.contains(&"_INBOX.alice=40db.>".to_owned()), "{subscribe:?}");
         assert!(!publish.iter().any(|subject| subject.contains(".list.")));
         let listing = User { lists: true, ..user(Role::Client) }.permissions();

@@ -18,7 +18,7 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A question that the server answers by itself, to every user of every account: who am I? Nobody else can take it,
 /// not even one who listens to everything.
-const WHO_AM_I: &str = "$SYS.REQ.USER.INFO";
+pub(super) const WHO_AM_I: &str = "$SYS.REQ.USER.INFO";
 
 /// How long the library may take to tell of a refusal that has arrived. Nobody subscribes often.
 const REFUSAL_DELAY_MAX: Duration = Duration::from_millis(2);
