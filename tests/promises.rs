@@ -28,32 +28,44 @@ fn is_test(words: &str) -> bool {
     words.contains("::") && words.split("::").all(part)
 }
 
-/// A function of this name in a file whose path ends in these modules.
-fn exists(test: &str, files: &[(PathBuf, String)]) -> bool {
-    let Some((modules, name)) = test.rsplit_once("::") else { return false };
-    let modules = modules.replace("::", "/");
-    let ends = [format!("/{modules}.rs"), format!("/{modules}/mod.rs")];
-    files.iter().any(|(path, text)| {
-        let path = path.to_string_lossy();
-        ends.iter().any(|end| path.ends_with(end.as_str())) && text.contains(&format!("fn {name}("))
-    })
+/// All files of Rust, with what is in them.
+pub(crate) struct Tests(Vec<(String, String)>);
+
+impl Tests {
+    pub(crate) fn find() -> Self {
+        let mut found = Vec::new();
+        files(&root().join("src"), &mut found);
+        files(&root().join("tests"), &mut found);
+        let code = found.into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "rs"));
+        let read = |path: PathBuf| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            (path.to_string_lossy().into_owned(), text)
+        };
+        Self(code.map(read).collect())
+    }
+
+    /// A function of this name in a file whose path ends in these modules.
+    pub(crate) fn exists(&self, test: &str) -> bool {
+        let Some((modules, name)) = test.rsplit_once("::") else { return false };
+        let modules = modules.replace("::", "/");
+        let ends = [format!("/{modules}.rs"), format!("/{modules}/mod.rs")];
+        self.0.iter().any(|(path, text)| {
+            ends.iter().any(|end| path.ends_with(end.as_str())) && text.contains(&format!("fn {name}("))
+        })
+    }
 }
 
 #[test]
 fn every_test_that_the_guarantees_name_exists() {
     let guarantees = std::fs::read_to_string(root().join("src/docs/guarantees.md")).unwrap();
-    let mut found = Vec::new();
-    files(&root().join("src"), &mut found);
-    files(&root().join("tests"), &mut found);
-    let code = found.iter().filter(|path| path.extension().is_some_and(|ext| ext == "rs"));
-    let code: Vec<_> = code.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect();
+    let tests = Tests::find();
     let missing: Vec<_> = quoted(&guarantees)
         .into_iter()
         .filter(|words| match words {
             transcript if transcript.ends_with(".txt") => {
                 !root().join("tests/scenarios").join(transcript).exists()
             }
-            test if is_test(test) => !exists(test, &code),
+            test if is_test(test) => !tests.exists(test),
             path if path.starts_with("tests/") || path.starts_with("examples/") => {
                 !root().join(path).exists()
             }
@@ -61,6 +73,6 @@ fn every_test_that_the_guarantees_name_exists() {
         })
         .collect();
     assert_eq!(missing, [""; 0], "named in src/docs/guarantees.md, and nowhere to be found");
-    assert!(exists("live::crash::a_killed_coordinator_forgets_nothing", &code));
-    assert!(!exists("live::crash::a_killed_coordinator_remembers_nothing", &code));
+    assert!(tests.exists("live::crash::a_killed_coordinator_forgets_nothing"));
+    assert!(!tests.exists("live::crash::a_killed_coordinator_remembers_nothing"));
 }

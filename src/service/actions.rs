@@ -6,6 +6,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::oneshot;
 
 use super::Status;
+use super::audit;
 use super::holds::Holds;
 use super::io;
 use super::leadership::Action;
@@ -14,7 +15,7 @@ use super::report::Reporting;
 use super::serving::Serving;
 use super::shard::Shard;
 use crate::clock::{Clock, within};
-use crate::engine::message::{Event, Now, Output};
+use crate::engine::message::{Now, Output};
 use crate::engine::{Engine, Term};
 use crate::store::Store;
 use crate::transport::Transport;
@@ -26,20 +27,6 @@ use crate::wire::info::Leader;
 const RESIGN_FOR: Duration = Duration::from_secs(3);
 /// How long writes that are under way are waited for before.
 const SETTLE_FOR: Duration = Duration::from_millis(100);
-
-/// What happens to locks, for who wants it in the log. No ids: whoever reads the log could release.
-fn log(epoch: Epoch, event: &Event) {
-    tracing::debug!(
-        lock = event.name.as_str(),
-        owner = event.owner.as_str(),
-        token = event.token.get(),
-        epoch = epoch.get(),
-        held_ms = event.held.map(|held| u64::try_from(held.as_millis()).unwrap_or(u64::MAX)),
-        waiters = event.waiter_count,
-        "{}",
-        event.kind.as_str(),
-    );
-}
 
 impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     /// Does what the leadership and the engine want done, until neither wants anything.
@@ -61,10 +48,13 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         let (term, epoch) = (serving.number, serving.engine.term().epoch);
         let after = self.leadership.highest();
         match output {
-            Output::Reply { to, reply } => self.outbox.reply(&to, epoch, &reply).await,
+            Output::Reply { to, reply } => {
+                audit::answered(&to.asker, &reply);
+                self.outbox.reply(&to, epoch, &reply).await;
+            }
             Output::Grant { to, grant, number } => self.outbox.grant(&to, epoch, grant, number).await,
             Output::Event(event) => {
-                log(epoch, &event);
+                audit::happened(epoch, &event);
                 if let Some(serving) = &mut self.serving {
                     serving.holds.note(epoch, &event);
                 }

@@ -1,6 +1,7 @@
 //! The coordinator: leadership of a shard, and the task that serves it.
 
 mod actions;
+mod audit;
 mod config;
 mod counting;
 mod discovery;

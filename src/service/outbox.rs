@@ -9,18 +9,38 @@ use crate::clock::Clock;
 use crate::engine::message::{Event, Grant, GrantNumber, Now, Reply};
 use crate::service::config::Config;
 use crate::transport::{Impatient, Transport};
-use crate::types::{Epoch, ShardId};
+use crate::types::{Epoch, LockName, OwnerName, ShardId};
 use crate::wire::heartbeat::Heartbeat;
 use crate::wire::info::Leader;
 use crate::wire::report::Report;
-use crate::wire::subject::SubjectSpace;
+use crate::wire::request::{Asked, Decoded};
+use crate::wire::subject::{SubjectSpace, Verb};
 use crate::wire::{Format, event, reply};
 
-/// Where an answer goes, and in which format.
+/// Where an answer goes, in which format, and who asked for what.
 #[derive(Debug, Clone)]
 pub(super) struct ReplyTo {
     pub(super) subject: Arc<str>,
     pub(super) format: Format,
+    pub(super) asker: Asker,
+}
+
+/// Who asked for what: for the log.
+#[derive(Debug, Clone)]
+pub(super) struct Asker {
+    pub(super) owner: OwnerName,
+    pub(super) verb: Verb,
+    pub(super) name: Option<LockName>,
+}
+
+impl Asker {
+    pub(super) fn of(decoded: &Decoded) -> Self {
+        let name = match &decoded.asked {
+            Asked::Engine(ask) => ask.name().cloned(),
+            Asked::Info | Asked::Stats { .. } => None,
+        };
+        Self { owner: decoded.owner.clone(), verb: decoded.asked.verb(), name }
+    }
 }
 
 /// Sends what the engine wants sent. A message that cannot be sent is lost, as messages may be: whoever
@@ -65,7 +85,11 @@ impl<T: Transport, C: Clock> Outbox<T, C> {
     }
 
     pub(super) async fn reply(&self, to: &ReplyTo, epoch: Epoch, what: &Reply) {
-        self.send(to.subject.to_string(), None, reply::encode(to.format, epoch, what)).await;
+        self.reply_in(to.format, &to.subject, epoch, what).await;
+    }
+
+    pub(super) async fn reply_in(&self, format: Format, subject: &str, epoch: Epoch, what: &Reply) {
+        self.send(subject.to_owned(), None, reply::encode(format, epoch, what)).await;
     }
 
     pub(super) async fn raw(&self, to: &ReplyTo, body: Bytes) {

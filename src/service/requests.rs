@@ -1,21 +1,23 @@
 //! From a message to a request of the engine: the checks that need no lock (PROTOCOL.md section 2).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 
-use super::outbox::ReplyTo;
+use super::audit;
+use super::outbox::{Asker, ReplyTo};
 use super::rates::{Cost, Verdict};
 use super::shard::Shard;
 use crate::clock::Clock;
-use crate::engine::message::{Code, Now, Refusal, Reply, Request};
+use crate::engine::message::{Ask, Code, Now, Refusal, Reply, Request};
 use crate::store::Store;
 use crate::transport::{Message, Transport};
 use crate::types::{Epoch, Token};
 use crate::wire::format::{BODY_BYTES_MAX, Format};
 use crate::wire::inbox::{reply_allowed, reply_allowed_to};
 use crate::wire::info::{self, Info};
-use crate::wire::request::{self, Asked};
+use crate::wire::request::{self, Asked, Decoded};
 use crate::wire::stats;
 
 /// The version of the protocol.
@@ -84,31 +86,21 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     }
 
     async fn serve(&mut self, now: Now, epoch: Epoch, message: Message) {
-        let subject = message.reply.map(std::sync::Arc::from);
+        let reply = message.reply.map(Arc::from);
         match request::decode(&self.subjects, &message.subject, &message.payload) {
             Ok(decoded) => {
                 self.measures.asked(decoded.asked.verb());
-                let reply = subject.map(|subject| ReplyTo { subject, format: decoded.format });
-                if decoded.shard.is_some_and(|shard| shard != self.config.shard) {
-                    let message = format!(
-                        "this namespace has one shard, {}; send without a shard number",
-                        self.config.shard
-                    );
-                    self.refuse(reply.as_ref(), epoch, Refusal::new(Code::WrongShard, message)).await;
-                    return;
-                }
-                match decoded.asked {
-                    Asked::Engine(ask) => {
-                        if let Some(serving) = &mut self.serving {
-                            serving.engine.handle(now, Request { owner: decoded.owner, reply, ask });
-                        }
+                let to = reply.map(|subject| ReplyTo {
+                    subject,
+                    format: decoded.format,
+                    asker: Asker::of(&decoded),
+                });
+                match self.misdirected(&decoded, to.is_some()) {
+                    Some(refusal) => {
+                        let to = to.map(|to| (to.subject, to.format));
+                        self.refuse(to, epoch, &message.subject, refusal).await;
                     }
-                    Asked::Info => self.inform(reply.as_ref(), epoch).await,
-                    Asked::Stats { prefix, top } => {
-                        let Some(to) = reply else { return };
-                        let body = stats::encode(to.format, epoch, &self.stats(&prefix, top));
-                        self.outbox.raw(&to, body).await;
-                    }
+                    None => self.carry_out(now, epoch, decoded, to).await,
                 }
             }
             Err(rejected) => {
@@ -116,8 +108,40 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
                     self.measures.asked(verb);
                     self.measures.rejected(verb, rejected.refusal.code);
                 }
-                let reply = subject.map(|subject| ReplyTo { subject, format: rejected.format });
-                self.refuse(reply.as_ref(), epoch, rejected.refusal).await;
+                let to = reply.map(|subject| (subject, rejected.format));
+                self.refuse(to, epoch, &message.subject, rejected.refusal).await;
+            }
+        }
+    }
+
+    /// Why a request that makes sense is not for here.
+    fn misdirected(&self, decoded: &Decoded, is_answered: bool) -> Option<Refusal> {
+        if decoded.shard.is_some_and(|shard| shard != self.config.shard) {
+            let here = self.config.shard;
+            let text = format!("this namespace has one shard, {here}; send without a shard number");
+            return Some(Refusal::new(Code::WrongShard, text));
+        }
+        // Nobody hears of it, but it is counted and logged.
+        let needs_answer = !matches!(decoded.asked, Asked::Engine(Ask::Release { .. }));
+        let text = "only a release is carried out without a reply subject";
+        (needs_answer && !is_answered).then(|| Refusal::new(Code::BadRequest, text))
+    }
+
+    async fn carry_out(&mut self, now: Now, epoch: Epoch, decoded: Decoded, reply: Option<ReplyTo>) {
+        match decoded.asked {
+            Asked::Engine(ask) => {
+                if let Some(to) = &reply {
+                    audit::asked(&to.asker, &ask);
+                }
+                if let Some(serving) = &mut self.serving {
+                    serving.engine.handle(now, Request { owner: decoded.owner, reply, ask });
+                }
+            }
+            Asked::Info => self.inform(reply.as_ref(), epoch).await,
+            Asked::Stats { prefix, top } => {
+                let Some(to) = reply else { return };
+                let body = stats::encode(to.format, epoch, &self.stats(&prefix, top));
+                self.outbox.raw(&to, body).await;
             }
         }
     }
@@ -136,6 +160,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         if !allowed {
             self.refused_replies += 1;
             self.count_refusal(Code::Forbidden);
+            audit::refused(&message.subject, Code::Forbidden);
             // One line for each doubling, so that nobody fills the log.
             if self.refused_replies.is_power_of_two() {
                 let count = self.refused_replies;
@@ -152,12 +177,11 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         message: &Message,
         (retry_after, per_second): (Duration, u32),
     ) {
-        let reply = message.reply.as_deref().map(std::sync::Arc::from);
         let format = Format::of(&message.payload).unwrap_or_default();
-        let reply = reply.map(|subject| ReplyTo { subject, format });
+        let to = message.reply.as_deref().map(|subject| (subject.into(), format));
         let text = format!("an owner may send {per_second} requests a second here, and you send more");
         let refusal = Refusal::new(Code::RateLimited, text).limit(per_second.into());
-        self.refuse(reply.as_ref(), epoch, refusal.retry_after(retry_after)).await;
+        self.refuse(to, epoch, &message.subject, refusal.retry_after(retry_after)).await;
         if let Some(count) = self.rates.worth_a_line() {
             let owner = self.subjects.asked(&message.subject).map_or("", |(_, owner)| owner);
             tracing::warn!(count, owner, "an owner sends more requests than it may");
@@ -165,10 +189,17 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     }
 
     /// The one place where a refusal leaves that is not the engine's.
-    async fn refuse(&mut self, to: Option<&ReplyTo>, epoch: Epoch, refusal: Refusal) {
+    async fn refuse(
+        &mut self,
+        to: Option<(Arc<str>, Format)>,
+        epoch: Epoch,
+        subject: &str,
+        refusal: Refusal,
+    ) {
         self.count_refusal(refusal.code);
-        if let Some(to) = to {
-            self.outbox.reply(to, epoch, &Reply::Error(refusal)).await;
+        audit::refused(subject, refusal.code);
+        if let Some((to, format)) = to {
+            self.outbox.reply_in(format, &to, epoch, &Reply::Error(refusal)).await;
         }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod model;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod quiet;
+pub(crate) mod raw;
 mod server;
 pub(crate) mod service;
 pub(crate) mod world;

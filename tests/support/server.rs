@@ -133,6 +133,11 @@ impl NatsServer {
         self.process.as_ref().expect("the server runs")
     }
 
+    /// What it has written into its log.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.0.join("log")).unwrap()
+    }
+
     /// Where it listens.
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port.expect("the server has run"))

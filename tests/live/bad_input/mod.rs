@@ -1,121 +1,23 @@
-//! What makes no sense gets the named error, changes nothing, and harms nobody.
+//! What makes no sense gets the named error, changes nothing, and harms nobody. [`rows`] lists the kinds of input.
+
+mod cases;
+mod rows;
 
 use std::collections::BTreeMap;
 
 use async_nats::HeaderMap;
-use bytes::Bytes;
 use natslock::engine::Limits;
 use natslock::service::Config;
 use serde_json::{Value, json};
 
+use crate::support::raw::Raw;
 use crate::support::service::{Service, Wire, acquire, lock, options};
 
-/// The subject below `natslock.default.`, the body, the code.
-type Row = (&'static str, &'static str, &'static str);
-
-const ACQUIRE: &str = "acquire.eve.target";
-
-const REQUESTS: &[Row] = &[
-    // Bodies.
-    (ACQUIRE, "{", "bad_request"),
-    (ACQUIRE, r#"{"ttl_ms":30000"#, "bad_request"),
-    (ACQUIRE, r#"{"ttl_ms":30000} x"#, "bad_request"),
-    (ACQUIRE, r#"{"ttl_ms":30000}{}"#, "bad_request"),
-    (ACQUIRE, r#"{"ttl_ms":1000,"ttl_ms":2000}"#, "bad_request"),
-    (ACQUIRE, r#"{"x":{"y":1,"y":2}}"#, "bad_request"),
-    (ACQUIRE, "[1]", "bad_request"),
-    (ACQUIRE, "hello", "bad_request"),
-    (ACQUIRE, "   ", "bad_request"),
-    (ACQUIRE, "\u{0}", "bad_request"),
-    (ACQUIRE, "null", "bad_request"),
-    (ACQUIRE, r#"{"ttl_ms":NaN}"#, "bad_request"),
-    (ACQUIRE, r#"{"ttl_ms":1e400}"#, "bad_request"),
-    (ACQUIRE, r#"{"ttl_ms":null,"wait_ms":[]}"#, "bad_request"),
-    // Types.
-    (ACQUIRE, r#"{"ttl_ms":1.0}"#, "bad_request"),
-    (ACQUIRE, r#"{"ttl_ms":1500.5}"#, "bad_request"),
-    (ACQUIRE, r#"{"ttl_ms":"30000"}"#, "bad_request"),
-    (ACQUIRE, r#"{"id":7}"#, "bad_request"),
-    (ACQUIRE, r#"{"id":""}"#, "bad_request"),
-    (ACQUIRE, r#"{"id":"a b"}"#, "bad_request"),
-    (ACQUIRE, r#"{"id":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}"#, "bad_request"),
-    (ACQUIRE, r#"{"progress":1}"#, "bad_request"),
-    (ACQUIRE, r#"{"note":5}"#, "bad_request"),
-    (ACQUIRE, r#"{"mode":"both"}"#, "bad_request"),
-    // Times.
-    (ACQUIRE, r#"{"ttl_ms":0}"#, "invalid_ttl"),
-    (ACQUIRE, r#"{"ttl_ms":999}"#, "invalid_ttl"),
-    (ACQUIRE, r#"{"ttl_ms":-1}"#, "invalid_ttl"),
-    (ACQUIRE, r#"{"ttl_ms":86400001}"#, "invalid_ttl"),
-    (ACQUIRE, r#"{"ttl_ms":18446744073709551615}"#, "invalid_ttl"),
-    (ACQUIRE, r#"{"wait_ms":-1}"#, "invalid_wait"),
-    (ACQUIRE, r#"{"wait_ms":86400001}"#, "invalid_wait"),
-    (ACQUIRE, r#"{"wait_ms":18446744073709551615}"#, "invalid_wait"),
-    (ACQUIRE, r#"{"wait_ms":0.5}"#, "bad_request"),
-    // Permits.
-    (ACQUIRE, r#"{"permits":1}"#, "bad_request"),
-    (ACQUIRE, r#"{"permits":6,"capacity":5}"#, "bad_request"),
-    (ACQUIRE, r#"{"permits":0,"capacity":5}"#, "bad_request"),
-    (ACQUIRE, r#"{"permits":1,"capacity":1001}"#, "bad_request"),
-    (ACQUIRE, r#"{"mode":"shared","permits":1,"capacity":5}"#, "bad_request"),
-    ("acquire.eve.counted", r#"{"permits":1,"capacity":7}"#, "bad_request"),
-    ("acquire.eve.counted", r#"{"mode":"shared"}"#, "bad_request"),
-    (ACQUIRE, r#"{"permits":1,"capacity":5}"#, "bad_request"),
-    // Versions, verbs, names.
-    (ACQUIRE, r#"{"v":2}"#, "unsupported_version"),
-    (ACQUIRE, r#"{"v":0}"#, "unsupported_version"),
-    (ACQUIRE, r#"{"v":255}"#, "unsupported_version"),
-    (ACQUIRE, r#"{"v":-1}"#, "unsupported_version"),
-    (ACQUIRE, r#"{"v":"1"}"#, "bad_request"),
-    ("steal.eve.target", "{}", "bad_request"),
-    ("acquire.eve", "{}", "bad_request"),
-    ("release.eve", r#"{"id":"a"}"#, "bad_request"),
-    ("info.eve.target", "{}", "bad_request"),
-    ("acquire.eve.a=2fb", "{}", "invalid_name"),
-    ("acquire.eve.a=41", "{}", "invalid_name"),
-    ("acquire.eve.a%2Fb", "{}", "invalid_name"),
-    ("acquire.ev@e.target", "{}", "invalid_name"),
-    ("acquire-1.eve.target", "{}", "wrong_shard"),
-    ("acquire-65536.eve.target", "{}", "bad_request"),
-    // Names that could be taken for something else: they never reach a subscription, a filter or a key.
-    ("acquire.eve.*", "{}", "invalid_name"),
-    ("acquire.eve.>", "{}", "invalid_name"),
-    ("acquire.eve.a.>.b", "{}", "invalid_name"),
-    ("acquire.*.target", "{}", "invalid_name"),
-    ("acquire.eve.$KV.natslock_default_0.epoch", "{}", "invalid_name"),
-    ("acquire.eve.$JS.API.INFO", "{}", "invalid_name"),
-    ("acquire.eve.a\u{0}b", "{}", "invalid_name"),
-    ("acquire.eve.a=0a", "{}", "invalid_name"),
-    ("acquire.eve.a=FF", "{}", "invalid_name"),
-    ("acquire.eve.订单", "{}", "invalid_name"),
-    ("acquire.eve.a\\b", "{}", "invalid_name"),
-    // Other verbs.
-    ("renew.eve.target", "{}", "bad_request"),
-    ("renew.eve", "{}", "bad_request"),
-    ("renew.eve", r#"{"leases":[]}"#, "bad_request"),
-    ("renew.eve", r#"{"leases":[{"token":1}]}"#, "bad_request"),
-    ("release.eve.target", r#"{"id":"a","token":-1}"#, "bad_request"),
-    ("release.eve.target", r#"{"id":"a","keep_ms":86400001}"#, "invalid_ttl"),
-    ("check.eve.target", r#"{"limit":0}"#, "bad_request"),
-    ("check.eve.target", r#"{"limit":1001}"#, "bad_request"),
-    ("list.eve", r#"{"limit":1001}"#, "bad_request"),
-    ("list.eve", r#"{"after":"a..b"}"#, "invalid_name"),
-    // Another's, an unknown and a finished id.
-    ("renew.eve.target", r#"{"id":"alices","token":1}"#, "not_holder"),
-    ("release.eve.target", r#"{"id":"zero","token":0}"#, "not_holder"),
-    ("renew.eve.target", r#"{"id":"alices"}"#, "not_holder"),
-    ("release.eve.target", r#"{"id":"alices"}"#, "not_holder"),
-    ("renew.eve.target", r#"{"id":"nobodys"}"#, "not_holder"),
-    ("acquire.eve.target", r#"{"id":"alices"}"#, "finished"),
-    ("admin_release.eve.unheld", "{}", "not_holder"),
-    // One whose quotas are used up (`greedy`).
-    ("acquire.greedy.g4", "{}", "rate_limited"),
-    ("acquire.greedy.target", r#"{"wait_ms":1000}"#, "rate_limited"),
-];
+use cases::{Case, cases};
 
 /// What one owner may use while the table is gone through.
 fn quotas() -> Limits {
-    Limits { names_per_owner_max: 4, waiters_per_owner_max: 2, ..Limits::default() }
+    Limits { names_per_owner_max: 4, waiters_per_owner_max: 2, waiters_per_lock_max: 4, ..Limits::default() }
 }
 
 /// Somebody uses all that an owner may.
@@ -130,13 +32,59 @@ async fn greedy(wire: &mut Wire) {
     }
 }
 
-async fn code(wire: &mut Wire, subject: &str, body: impl Into<Bytes>) -> Value {
+/// As many wait for a lock as may.
+async fn crowd(wire: &mut Wire) {
+    let held = wire.json("natslock.default.acquire.carol.crowded", r#"{"ttl_ms":3600000}"#).await;
+    assert_eq!(held["status"], "granted");
+    for owner in ["carl", "carla"] {
+        for _ in 0..2 {
+            let subject = format!("natslock.default.acquire.{owner}.crowded");
+            let body = r#"{"wait_ms":3600000,"progress":true}"#;
+            assert_eq!(wire.json(&subject, body).await["status"], "queued");
+        }
+    }
+}
+
+/// Somebody writes records that no coordinator would: no map, a map that is cut off, and one of a later version.
+async fn spoil(service: &Service) {
+    let client = service.server.connect().await;
+    let future = json!({"v": 2, "attempt": [7, 8], "epoch": 9, "mode": "exclusive", "holders": []});
+    let future = rmp_serde::to_vec_named(&future).unwrap();
+    for (name, record) in
+        [("garbled", b"no record of ours".to_vec()), ("cut", b"\x86\xa1v\x01".to_vec()), ("future", future)]
+    {
+        let subject = format!("$KV.natslock_default_0.lock.spoilt.{name}");
+        client.client().request(subject, record.into()).await.unwrap();
+    }
+}
+
+/// How often each code has been answered so far.
+async fn refusals(wire: &mut Wire) -> BTreeMap<String, u64> {
+    let stats = wire.json("natslock.default.stats.observer", "").await;
+    serde_json::from_value(stats["total"]["refusals"].clone()).unwrap()
+}
+
+/// An answer in either format.
+fn read(answer: &[u8]) -> Value {
+    serde_json::from_slice(answer).unwrap_or_else(|_| rmp_serde::from_slice(answer).unwrap())
+}
+
+/// Sends what makes no sense; it is refused with its code and in words, and that is counted.
+async fn refused(wire: &mut Wire, token: u64, case: Case) {
+    let Case { row, subject, body, code } = case;
+    let body = match std::str::from_utf8(&body) {
+        Ok(text) if text.contains("TOKEN") => text.replace("TOKEN", &token.to_string()).into(),
+        _ => body,
+    };
+    let mut expected = refusals(wire).await;
     // As a hostile client sends it: the library would not send some of these subjects at all.
-    let answer = wire.request_unchecked(&format!("natslock.default.{subject}"), body).await;
-    let answer: Value = serde_json::from_slice(&answer).unwrap();
-    assert_eq!(answer["status"], "error", "{subject}: {answer}");
-    assert!(answer["message"].as_str().is_some_and(|message| message.len() > 10), "{answer}");
-    answer["code"].clone()
+    let answer = wire.request_unchecked(&format!("natslock.default.{subject}"), body.clone()).await;
+    let answer = read(&answer);
+    let what = format!("row {row}: {subject:.100} {:.100}: {answer}", format!("{body:?}"));
+    assert_eq!((&answer["status"], &answer["code"]), (&json!("error"), &json!(code)), "{what}");
+    assert!(answer["message"].as_str().is_some_and(|message| message.len() > 10), "{what}");
+    *expected.entry(code.to_owned()).or_default() += 1;
+    assert_eq!(refusals(wire).await, expected, "{what}");
 }
 
 /// A lock held by Alice, and one of five permits.
@@ -168,22 +116,28 @@ async fn seen(wire: &mut Wire) -> Value {
 #[tokio::test]
 async fn every_row_gets_its_code_and_changes_nothing() {
     let service = Service::start_with(Config::default().limits(quotas())).await;
-    held(&service).await;
+    let token = held(&service).await["locks"][1]["holders"][0]["token"].as_u64().unwrap();
     let mut wire = service.wire().await;
+    // Those who wait hear of nothing more, and on connections of their own.
     greedy(&mut service.wire().await).await;
-    let before = seen(&mut wire).await;
+    crowd(&mut service.wire().await).await;
+    spoil(&service).await;
+    for name in ["garbled", "cut", "future"] {
+        let probe = wire.json(&format!("natslock.default.acquire.probe.spoilt.{name}"), "{}").await;
+        assert_eq!(probe["code"], "quarantined", "{name}");
+    }
+    let before = (seen(&mut wire).await, leader(&mut wire).await);
     let load = Load::start(&service).await;
-    let mut refused = BTreeMap::new();
-    for (subject, body, expected) in REQUESTS {
-        assert_eq!(code(&mut wire, subject, *body).await, *expected, "{subject} {body}");
-        *refused.entry((*expected).to_owned()).or_insert(0_u64) += 1;
+    for case in cases() {
+        refused(&mut wire, token, case).await;
     }
     load.end().await;
-    assert_eq!(seen(&mut wire).await, before);
-    // Each was counted, and nobody else was refused anything.
-    let stats = wire.json("natslock.default.stats.observer", "").await;
-    let counted: BTreeMap<String, u64> = serde_json::from_value(stats["total"]["refusals"].clone()).unwrap();
-    assert_eq!(counted, refused);
+    assert_eq!((seen(&mut wire).await, leader(&mut wire).await), before);
+}
+
+/// Who leads, and since when.
+async fn leader(wire: &mut Wire) -> Value {
+    wire.json("natslock.default.info.observer", "").await["leaders"].clone()
 }
 
 /// Others, who work meanwhile and must not notice anything.
@@ -328,35 +282,79 @@ async fn a_storm_of_renewals_and_of_cancelled_waits_leaves_nothing_behind() {
     assert!(record.is_free(), "the first write since is that of the release");
 }
 
+/// A server takes no larger messages than it is told to (1 MiB by itself), and ends the connection of who sends one.
 #[tokio::test]
-async fn large_deep_and_truncated_bodies_are_refused() {
+async fn a_body_over_the_servers_limit_ends_its_senders_connection_only() {
+    let service = Service::start().await;
+    let mut alice = service.wire().await;
+    let library = service.server.connect().await;
+    let body = vec![b' '; 1_048_577];
+    let subject = "natslock.default.acquire.eve.target";
+    let kept = library.client().publish_with_reply(subject, "_INBOX.eve.x", body.clone().into()).await;
+    assert!(kept.is_err(), "the library does not send it");
+    let mut raw = Raw::connect(&service.server);
+    raw.send(format!("PUB {subject} _INBOX.eve.x {}\r\n", body.len()).as_bytes());
+    let said = raw.until_closed();
+    assert!(said.contains("Maximum Payload Violation"), "{said}");
+    assert_eq!(alice.json("natslock.default.check.alice.target", "").await["status"], "free");
+}
+
+/// Empty tokens make no subject, which a server gives to nobody; white space makes no line of its protocol, and ends
+/// the connection of who sends it.
+#[tokio::test]
+async fn what_is_no_subject_does_not_arrive() {
     let service = Service::start().await;
     let before = held(&service).await;
     let mut wire = service.wire().await;
-    let long_name = format!("acquire.eve.{}", "a".repeat(256));
-    let long_owner = format!("acquire.{}.target", "a".repeat(65));
-    let note = format!(r#"{{"note":"{}"}}"#, "n".repeat(257));
-    let deep = format!(r#"{{"x":{}1{}}}"#, "[".repeat(100), "]".repeat(100));
-    let too_large = format!(r#"{{"x":"{}"}}"#, "x".repeat(128 * 1024));
-    let many: Vec<_> = (0..1001).map(|number| json!({ "id": format!("i{number}") })).collect();
-    let many = json!({ "leases": many }).to_string();
-    for (subject, body, expected) in [
-        (long_name.as_str(), "{}".to_owned(), "invalid_name"),
-        (long_owner.as_str(), "{}".to_owned(), "invalid_name"),
-        (ACQUIRE, note, "bad_request"),
-        (ACQUIRE, deep, "bad_request"),
-        (ACQUIRE, too_large, "too_large"),
-        ("renew.eve", many, "too_large"),
-    ] {
-        assert_eq!(code(&mut wire, subject, body).await, expected, "{subject}");
+    let counted = refusals(&mut wire).await;
+    let publish = |name: &str| {
+        format!("PUB natslock.default.acquire.eve.{name} _INBOX.eve.x 2\r\n{{}}\r\n").into_bytes()
+    };
+    let mut raw = Raw::connect(&service.server);
+    for name in ["", ".", ".a", "a.", "a..b", ".."] {
+        raw.send(&publish(name));
+        let said = raw.settle();
+        assert!(!said.contains("-ERR"), "{name:?}: {said}");
     }
-    // A map that claims four billion entries in ten bytes is answered in MessagePack; any answer will do.
-    for body in [&[0xdf, 0xff, 0xff, 0xff, 0xff, 0xa1, b'x', 0xc0][..], &[0x81][..], &[0x81, 0xa1][..]] {
-        let subject = format!("natslock.default.{ACQUIRE}");
-        let answer = wire.request(&subject, Bytes::copy_from_slice(body)).await;
-        assert!(answer.windows(11).any(|window| window == b"bad_request"), "{answer:?}");
+    for name in ["a b", "a\tb", "a\r\nb"] {
+        let mut raw = Raw::connect(&service.server);
+        raw.send(&publish(name));
+        raw.until_closed();
     }
-    assert_eq!(seen(&mut wire).await, before);
+    // The coordinator gets messages in the order of the server: it has none of those.
+    assert_eq!((seen(&mut wire).await, refusals(&mut wire).await), (before, counted));
+}
+
+/// A token is a number that anybody can make up. One from the future is waited for a moment, in case that its record
+/// is still on its way (S8); it never is a reason to doubt the store.
+#[tokio::test]
+async fn tokens_that_were_never_given_are_refused_and_alarm_nobody() {
+    let service = Service::start().await;
+    let before = held(&service).await;
+    let mut wire = service.wire().await;
+    let leads = leader(&mut wire).await;
+    let token = before["locks"][1]["holders"][0]["token"].as_u64().unwrap();
+    let mut tries = Vec::new();
+    for forged in [0, 1, token - 256, token - 1] {
+        // Her own id with an old token, too.
+        tries.extend([("alice", "alices".to_owned(), forged), ("alice", format!("guess-{forged}"), forged)]);
+    }
+    for forged in [0, token - 1, token, token + 1, token + 256_000, u64::MAX] {
+        tries.push(("eve", format!("guess-{forged}"), forged));
+    }
+    for (owner, id, forged) in tries {
+        for verb in ["renew", "release"] {
+            let subject = format!("natslock.default.{verb}.{owner}.target");
+            let code = if forged > token + 1 { "unavailable" } else { "not_holder" };
+            let mut expected = refusals(&mut wire).await;
+            *expected.entry(code.to_owned()).or_default() += 1;
+            let answer = wire.json(&subject, &json!({"id": id, "token": forged}).to_string()).await;
+            assert_eq!(answer["code"], code, "{subject} {id} {forged}: {answer}");
+            assert_eq!(refusals(&mut wire).await, expected);
+        }
+    }
+    assert_eq!((seen(&mut wire).await, leader(&mut wire).await), (before, leads));
+    assert_eq!(wire.json("natslock.default.acquire.eve.next", "{}").await["status"], "granted");
 }
 
 #[tokio::test]
@@ -366,20 +364,30 @@ async fn replies_go_to_inboxes_only_and_only_a_release_needs_none() {
     let mut wire = service.wire().await;
     let mut records = wire.subscribe("$KV.natslock_default_0.lock.>").await;
     let long = format!("_INBOX.{}", "x".repeat(3000));
-    for reply in [
+    let replies = [
         "$KV.natslock_default_0.lock.target",
         "$JS.API.STREAM.DELETE.KV_natslock_default_0",
+        "$JS.API.STREAM.PURGE.KV_natslock_default_0",
         "natslock.default.release.alice.target",
         "elsewhere",
+        "_INBOX.*",
+        "_INBOX.eve.>",
         long.as_str(),
-    ] {
-        let subject = format!("natslock.default.{ACQUIRE}");
-        wire.send(&subject, Some(reply.to_owned()), "{").await;
-        wire.send("natslock.default.acquire.eve.other", Some(reply.to_owned()), "{}").await;
+    ];
+    for reply in replies {
+        wire.send_unchecked("natslock.default.acquire.eve.target", reply, "{").await;
+        wire.send_unchecked("natslock.default.acquire.eve.other", reply, "{}").await;
     }
-    wire.send("natslock.default.acquire.eve.other", None, "{}").await;
+    // Nobody would hear the answer.
+    let unheard = ["acquire.eve.other", "check.eve.target", "renew.eve.target", "info.eve", "stats.eve"];
+    for subject in unheard {
+        wire.send(&format!("natslock.default.{subject}"), None, r#"{"id":"e"}"#).await;
+    }
     // An answer to a later request of the same connection: all before it has been dealt with.
     assert_eq!(seen(&mut wire).await, before);
+    let counted = refusals(&mut wire).await;
+    let expected = [("bad_request", unheard.len()), ("forbidden", 2 * replies.len())];
+    assert_eq!(counted, expected.map(|(code, count)| (code.to_owned(), count as u64)).into());
     let alice = service.client("alice").await;
     let lease = acquire(&alice, &lock("given.back"), &options(30_000, 0)).await;
     let body = json!({ "id": lease.id.reveal() }).to_string();
