@@ -3,11 +3,13 @@
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ClientError, ConnectErrorKind, Event, ServerAddr, ServerError};
 
+use super::cuts::Cuts;
 use super::denials::{Action, Denial, Denials};
 use super::transport::WHO_AM_I;
 use super::version::ServerVersion;
@@ -263,6 +265,7 @@ async fn library_options(
     denials: Denials,
 ) -> Result<async_nats::ConnectOptions, ConnectError> {
     let inboxes = options.inbox_prefix.clone().unwrap_or_else(|| "_INBOX".into());
+    let cuts = Mutex::new(Cuts::default());
     let mut library = async_nats::ConnectOptions::new()
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(REQUEST_TIMEOUT))
@@ -271,6 +274,9 @@ async fn library_options(
         .reconnect_delay_callback(reconnect_delay)
         .event_callback(move |event| {
             note(&event, &denials, &inboxes);
+            if matches!(event, Event::Disconnected) {
+                note_cut(&cuts);
+            }
             std::future::ready(())
         })
         .require_tls(options.tls.required);
@@ -347,6 +353,16 @@ fn note(event: &Event, denials: &Denials, inboxes: &str) {
             tracing::warn!(subscription, "messages were lost: more came in than were handled");
         }
         other => tracing::warn!(event = %other, "NATS"),
+    }
+}
+
+/// Bytes that are no message end the connection, and somebody may send such on purpose.
+fn note_cut(cuts: &Mutex<Cuts>) {
+    if cuts.lock().unwrap_or_else(PoisonError::into_inner).are_many(SystemClock::boot()) {
+        tracing::error!(
+            "the connection to NATS has ended ten times within a minute: if the server is well, somebody sends \
+             messages that cannot be read; its trace shows who"
+        );
     }
 }
 

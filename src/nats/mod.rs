@@ -15,6 +15,7 @@ mod bare;
 #[cfg(feature = "coordinator")]
 mod bucket;
 mod connect;
+mod cuts;
 mod denials;
 #[cfg(feature = "coordinator")]
 mod follow;

@@ -163,7 +163,7 @@ impl Running {
     }
 
     /// All that it has told and nobody has read.
-    pub(super) fn told_so_far(&self) -> String {
+    pub(crate) fn told_so_far(&self) -> String {
         self.stderr.try_iter().map(|line| line + "\n").collect()
     }
 

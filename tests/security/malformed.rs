@@ -1,7 +1,9 @@
 //! Bytes that no client library sends: whoever speaks to the server by himself can.
 
+use crate::cli::program::Program;
 use crate::support::raw::Raw;
 use crate::support::service::{Service, acquire, lock, options, release};
+use crate::support::{NatsServer, eventually};
 
 /// A request whose subject or reply is not UTF-8, or with headers that are none. The server passes them all on.
 const MALFORMED: &[(&str, &[u8])] = &[
@@ -50,4 +52,20 @@ async fn a_message_that_cannot_be_read_costs_a_moment_and_nobody_a_lock() {
     let now = service.wire().await.json("natslock.default.info.alice", "").await["epoch"].clone();
     assert_eq!(now, epoch, "nobody had to take over");
     guard.release().await;
+}
+
+#[tokio::test]
+async fn a_coordinator_that_is_cut_off_again_and_again_says_why_that_may_be() {
+    let server = NatsServer::start().await;
+    let mut serving = Program::new(&server.url()).start(&["serve"]);
+    serving.told_until("leading");
+    let mut raw = Raw::connect(&server);
+    let mut told = String::new();
+    eventually("it says so", async || {
+        raw.send(MALFORMED[0].1);
+        raw.settle();
+        told += &serving.told_so_far();
+        told.contains("ten times within a minute")
+    })
+    .await;
 }
