@@ -15,7 +15,7 @@ use super::report::Reporting;
 use super::serving::Serving;
 use super::shard::Shard;
 use crate::clock::{Clock, within};
-use crate::engine::message::{Now, Output};
+use crate::engine::message::{Event, Now, Output};
 use crate::engine::{Engine, Term};
 use crate::store::Store;
 use crate::transport::Transport;
@@ -53,20 +53,22 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
                 self.outbox.reply(&to, epoch, &reply).await;
             }
             Output::Grant { to, grant, number } => self.outbox.grant(&to, epoch, grant, number).await,
-            Output::Event(event) => {
-                audit::happened(epoch, &event);
-                if let Some(serving) = &mut self.serving {
-                    serving.holds.note(epoch, &event);
-                }
-                if !self.config.bare {
-                    self.outbox.event(epoch, &event).await;
-                }
-            }
+            Output::Event(event) => self.tell(epoch, &event).await,
             Output::Write(write) => self.work.push(io::write(self.store.clone(), term, after, write)),
             Output::Batch(batch) => {
                 self.work.push(io::write_batch(self.store.clone(), term, epoch, after, batch))
             }
             Output::Confirm(ticket) => self.leadership.confirm(self.clock.now().boot, ticket),
+        }
+    }
+
+    async fn tell(&mut self, epoch: Epoch, event: &Event) {
+        audit::happened(epoch, event);
+        if let Some(serving) = self.serving.as_mut().filter(|_| self.config.counts) {
+            serving.holds.note(epoch, event);
+        }
+        if self.config.tells {
+            self.outbox.event(epoch, event).await;
         }
     }
 
@@ -133,7 +135,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         let leader = self.leader(&term);
         let engine = Engine::new(self.config.limits.clone(), term);
         self.serving = Some(Serving {
-            engine: if self.config.bare { engine } else { engine.observed() },
+            engine: if self.config.counts { engine.observed() } else { engine },
             holds: Holds::default(),
             number: self.terms,
             records: None,

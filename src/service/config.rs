@@ -28,10 +28,12 @@ pub struct Config {
     pub limits: Limits,
     /// How many requests a second one owner may send. Default: as many as it likes.
     pub owner_rate: Option<NonZeroU32>,
-    /// For measurements of what figures and events cost: nothing is counted, and no event of a lock is sent.
-    /// Default: no.
+    /// Whether it counts and keeps what is to be looked at. Default: yes; it is no only where the cost is measured.
     #[doc(hidden)]
-    pub bare: bool,
+    pub counts: bool,
+    /// Whether it sends the events of locks. Default: yes; it is no only where the cost is measured.
+    #[doc(hidden)]
+    pub tells: bool,
     /// The host name that `info` shows.
     pub host: String,
     /// The process id that `info` shows.
@@ -50,7 +52,8 @@ impl Default for Config {
             reply_per_owner: false,
             limits: Limits::default(),
             owner_rate: None,
-            bare: false,
+            counts: true,
+            tells: true,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             pid: std::process::id(),
             server_version: String::new(),

@@ -51,7 +51,8 @@ pub(super) struct Outbox<T, C> {
     shard: ShardId,
     /// Where the server says that nobody took a grant: this and the grant's number.
     notices: String,
-    /// The latest events, and how many there were before them.
+    /// The latest events where they are kept, and how many there were before them.
+    keeps: bool,
     latest: VecDeque<Bytes>,
     forgotten: u64,
 }
@@ -68,6 +69,7 @@ impl<T: Transport, C: Clock> Outbox<T, C> {
             subjects,
             shard: config.shard,
             notices,
+            keeps: config.counts,
             latest: VecDeque::new(),
             forgotten: 0,
         }
@@ -109,12 +111,18 @@ impl<T: Transport, C: Clock> Outbox<T, C> {
 
     pub(super) async fn event(&mut self, epoch: Epoch, what: &Event) {
         let body = event::encode(epoch, what);
+        if self.keeps {
+            self.keep(body.clone());
+        }
+        self.send(self.subjects.event(what.kind, &what.name), None, body).await;
+    }
+
+    fn keep(&mut self, event: Bytes) {
         if self.latest.len() >= LATEST_MAX {
             self.latest.pop_front();
             self.forgotten += 1;
         }
-        self.latest.push_back(body.clone());
-        self.send(self.subjects.event(what.kind, &what.name), None, body).await;
+        self.latest.push_back(event);
     }
 
     /// The events behind the first `seen` that are still known, and how many there were altogether.

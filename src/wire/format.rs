@@ -10,6 +10,9 @@ pub const BODY_BYTES_MAX: usize = 128 * 1024;
 /// The largest reply, in bytes.
 pub const REPLY_BYTES_MAX: usize = 512 * 1024;
 
+/// Most events and grants fit into so many bytes.
+const JSON_BYTES_USUAL: usize = 256;
+
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Format {
@@ -36,7 +39,7 @@ impl Format {
 /// Encodes one of wire's own structs; a MessagePack map carries the names of the fields.
 pub(super) fn encode<T: Serialize>(format: Format, body: &T) -> Bytes {
     let encoded = match format {
-        Format::Json => serde_json::to_vec(body).map_err(|error| error.to_string()),
+        Format::Json => json(body).map_err(|error| error.to_string()),
         Format::MessagePack => rmp_serde::to_vec_named(body).map_err(|error| error.to_string()),
     };
     match encoded {
@@ -45,6 +48,12 @@ pub(super) fn encode<T: Serialize>(format: Format, body: &T) -> Bytes {
         // write, do not occur. An empty body in its stead could end up as the record of a lock.
         Err(error) => unreachable!("a body cannot be encoded: {error}"),
     }
+}
+
+fn json<T: Serialize>(body: &T) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(JSON_BYTES_USUAL);
+    serde_json::to_writer(&mut bytes, body)?;
+    Ok(bytes)
 }
 
 /// Whole milliseconds, rounded down: what stands on the wire of a length of time.

@@ -199,7 +199,8 @@ impl SubjectSpace {
 
     /// Where an event about a lock is published. The one of kind `released` is the lock's release channel.
     pub fn event(&self, kind: EventKind, name: &LockName) -> String {
-        format!("{}{}.{}", self.events, kind.as_str(), name.as_str())
+        // There is one for each change of a lock, so it is put together without formatting.
+        [self.events.as_str(), kind.as_str(), ".", name.as_str()].concat()
     }
 
     /// Where a new leader of this shard is announced.

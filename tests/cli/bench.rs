@@ -183,7 +183,7 @@ fn costs_are_told_for_each_size() {
 async fn a_bare_coordinator_counts_nothing_and_tells_of_nothing() {
     let server = NatsServer::start().await;
     let program = Program::new(&server.url());
-    let _coordinator = program.start(&["serve", "--bare"]);
+    let _coordinator = program.start(&["serve", "--without", "figures,events"]);
     let mut watching = program.start(&["watch"]);
     watching.told_until("watching all locks");
     let granted = program.run(&["acquire", "a", "--json"]).done().json();
@@ -201,10 +201,16 @@ async fn a_bare_coordinator_counts_nothing_and_tells_of_nothing() {
 fn the_overhead_is_told_pair_by_pair() {
     let words = ["bench", "overhead", "--workload", "w1,w3", "--pairs", "2", "--seconds", "1s", "--json"];
     let found = Program::new("").run(&words).done().json();
-    for (found, workload) in found.as_array().unwrap().iter().zip(["W1", "W3"]) {
-        assert_eq!((&found["workload"], found["ratios"].as_array().unwrap().len()), (&workload.into(), 2));
-        let [lower, middle, upper] = [0, 1, 2].map(|index| number(&found["quartiles"][index]));
-        assert!(0.0 < lower && lower <= middle && middle <= upper && upper < 100.0, "{found}");
-        assert!(number(&found["bare_per_second"]) > 0.0);
+    let told: Vec<_> =
+        found.as_array().unwrap().iter().map(|found| (&found["workload"], &found["part"])).collect();
+    let [events, figures] = [&"events".into(), &"figures, http".into()];
+    let [w1, w3] = [&"W1".into(), &"W3".into()];
+    assert_eq!(told, [(w1, events), (w1, figures), (w3, events), (w3, figures)]);
+    for compared in
+        found.as_array().unwrap().iter().flat_map(|found| [&found["rate"], &found["processor_us"]])
+    {
+        let [lower, middle, upper] = [0, 1, 2].map(|index| number(&compared["quartiles"][index]));
+        assert!(0.0 < lower && lower <= middle && middle <= upper && upper < 100.0, "{compared}");
+        assert!(compared["ratios"].as_array().unwrap().len() == 2 && number(&compared["without"]) > 0.0);
     }
 }

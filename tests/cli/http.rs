@@ -85,6 +85,52 @@ async fn health_is_told_while_nats_is_waited_for() {
     assert_eq!(served.get("/metrics").0, 503);
 }
 
+/// The server stands still, as a machine that swaps or a virtual one that is moved does: no write is acknowledged, and
+/// no connection ends.
+#[tokio::test]
+async fn a_leader_that_is_not_sure_is_not_ready() {
+    let server = NatsServer::start().await;
+    let served = Served::start(&server.url(), &["--leader-lease", "2s"]);
+    served.lead().await;
+    assert_eq!(served.get("/readyz").0, 200);
+    server.pause().await;
+    let why = "but not sure of it: its own record is not acknowledged in time";
+    eventually("it is not sure", async || {
+        let (code, _, said) = served.get("/readyz");
+        code == 503 && said.starts_with("leading in epoch") && said.contains(why)
+    })
+    .await;
+    assert_eq!(served.get("/healthz").0, 200, "it lives");
+    let told = served.live("/live").next().unwrap();
+    assert_eq!(told["status"], "silent");
+    server.unpause();
+    eventually("it is sure again", async || {
+        let (code, _, said) = served.get("/readyz");
+        code == 200 && !said.contains("not sure")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_standby_without_a_store_is_not_ready() {
+    let server = NatsServer::start().await;
+    let leader = Served::start(&server.url(), &[]);
+    leader.lead().await;
+    let standby = Served::start(&server.url(), &["--leader-lease", "2s"]);
+    eventually("it stands by", async || standby.get("/readyz").2 == "standing by\n").await;
+    server.pause().await;
+    eventually("the store is gone", async || {
+        let (code, _, said) = standby.get("/readyz");
+        (code, said.as_str()) == (503, "standing by, but the store does not answer\n")
+    })
+    .await;
+    server.unpause();
+    eventually("somebody leads", async || {
+        [&leader, &standby].iter().any(|one| one.get("/readyz").2.starts_with("leading"))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_view_is_told_what_happens_and_nothing_more() {
     let server = NatsServer::start().await;

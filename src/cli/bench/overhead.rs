@@ -1,6 +1,8 @@
-//! What figures, events and `serve --http` cost: two coordinators on one server, one that counts, tells and is
-//! looked at, and a bare one. Each pair of runs takes both right after each other, now the one first and now the
-//! other, so that what changes on the machine meets both alike.
+//! What figures, `serve --http` and events cost: three coordinators on one server. One does without figures and events,
+//! one without figures, and one does all and is looked at. Each round runs all three right after each other, each time
+//! in another order, so that what changes on the machine meets all alike.
+//!
+//! Beside the rates it compares the processor time of the coordinator and the server: a busy machine changes that less.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::counters::processor_time;
 use super::measure::{CONNECTIONS, clients};
 use super::site::{Demand, Site, eventually, free_address, ourselves};
 use super::stats::median;
@@ -22,12 +25,8 @@ use crate::cli::keeper::Daemon;
 use crate::cli::output::Output;
 use crate::cli::session::explain_connect;
 use crate::client::Client;
-use crate::clock::{Clock as _, SystemClock};
 use crate::nats::connect;
 use crate::types::{CoordinatorId, Namespace};
-
-/// How often somebody looks at the figures.
-const SCRAPE_EVERY: Duration = Duration::from_secs(1);
 
 /// What is run.
 #[derive(Debug, Clone)]
@@ -37,25 +36,50 @@ pub(in crate::cli) struct Pairs {
     pub(in crate::cli) span: Duration,
 }
 
-/// What came of one workload.
+/// What one of the parts costs in one workload.
 #[derive(Debug, Serialize)]
 pub(in crate::cli) struct Overhead {
     workload: &'static str,
-    /// What the bare coordinator does a second: the median.
-    bare_per_second: f64,
-    /// Of what it does, the share that the other does: pair by pair.
+    part: &'static str,
+    /// Locks that were given back, a second.
+    rate: Compared,
+    /// Microseconds of the coordinator and the server for each; nothing where the system does not tell.
+    processor_us: Option<Compared>,
+}
+
+/// With the part, and without it.
+#[derive(Debug, Serialize)]
+struct Compared {
+    /// Without: the median.
+    without: f64,
+    /// With it, as a share of that without: pair by pair.
     ratios: Vec<f64>,
     /// The first, second and third quartile of them.
     quartiles: [f64; 3],
 }
 
-/// One of the two coordinators, and those who ask it.
+/// The coordinators, the one that does least first.
+struct Sides([Side; 3]);
+
+/// What the second and the third do that the one before does not.
+const PARTS: [&str; 2] = ["events", "figures, http"];
+
+/// A coordinator, and those who ask it.
 struct Side {
     coordinator: Daemon,
     clients: Vec<Client>,
+    /// Where it is looked at.
+    http: Option<SocketAddr>,
 }
 
-/// Measures; `progress` is told of each pair before it begins.
+/// What came of one run.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    per_second: f64,
+    processor_us: Option<f64>,
+}
+
+/// Measures; `progress` is told of each round before it begins.
 pub(in crate::cli) async fn measure(
     pairs: &Pairs,
     progress: impl FnMut(Workload),
@@ -75,45 +99,59 @@ async fn race(
     pairs: &Pairs,
     mut progress: impl FnMut(Workload),
 ) -> Result<Vec<Overhead>, CommandError> {
-    let http = free_address()?;
-    let bare = Side::start(site, "bare", &["--bare"]).await?;
-    let whole = Side::start(site, "whole", &["--http", &http.to_string()]).await?;
-    let mut lookers = JoinSet::new();
-    lookers.spawn(scrape(http));
-    lookers.spawn(async move { get(http, "/live").await });
+    let sides = Sides::start(site).await?;
     let mut found = Vec::new();
     for workload in &pairs.workloads {
-        let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+        let mut rounds = Vec::new();
         for number in 0..pairs.count {
             progress(*workload);
-            let (one, other) = if number % 2 == 0 {
-                let one = bare.run(*workload, pairs.span).await?;
-                (one, whole.run(*workload, pairs.span).await?)
-            } else {
-                let other = whole.run(*workload, pairs.span).await?;
-                (bare.run(*workload, pairs.span).await?, other)
-            };
-            if one == 0.0 || other == 0.0 {
-                let message =
-                    format!("{}: nothing has ended within the time", Step::Workload(*workload).name());
-                return Err(CommandError::new(Kind::NoAnswer, message).hint("give it longer: --seconds 10"));
-            }
-            rates.push(one);
-            ratios.push(other / one);
+            rounds.push(sides.round(site, number, *workload, pairs.span).await?);
         }
-        found.push(Overhead::new(*workload, &rates, ratios));
+        found.extend(
+            PARTS.iter().enumerate().map(|(part, name)| Overhead::new(*workload, name, part, &rounds)),
+        );
     }
-    if let Some(ended) = lookers.try_join_next() {
-        return Err(CommandError::new(Kind::Internal, format!("the figures were not looked at: {ended:?}")));
-    }
-    for side in [bare, whole] {
+    for side in sides.0 {
         side.coordinator.stop().await;
     }
     Ok(found)
 }
 
+impl Sides {
+    async fn start(site: &Site) -> Result<Self, CommandError> {
+        let http = free_address()?;
+        Ok(Self([
+            Side::start(site, "bare", &["--without", "figures,events"], None).await?,
+            Side::start(site, "uncounted", &["--without", "figures"], None).await?,
+            Side::start(site, "whole", &["--http", &http.to_string()], Some(http)).await?,
+        ]))
+    }
+
+    async fn round(
+        &self,
+        site: &Site,
+        number: usize,
+        workload: Workload,
+        span: Duration,
+    ) -> Result<[Run; 3], CommandError> {
+        let mut runs = [Run { per_second: 0.0, processor_us: None }; 3];
+        for turn in 0..3 {
+            // Each of the six orders in its turn.
+            let turn = if (number / 3).is_multiple_of(2) { turn } else { 2 - turn };
+            let which = (number + turn) % 3;
+            runs[which] = self.0[which].run(site, workload, span).await?;
+        }
+        Ok(runs)
+    }
+}
+
 impl Side {
-    async fn start(site: &Site, name: &str, options: &[&str]) -> Result<Self, CommandError> {
+    async fn start(
+        site: &Site,
+        name: &str,
+        options: &[&str],
+        http: Option<SocketAddr>,
+    ) -> Result<Self, CommandError> {
         let namespace: Namespace =
             name.parse().map_err(|error| CommandError::internal("no namespace", error))?;
         let urls = site.options.urls.join(",");
@@ -131,25 +169,77 @@ impl Side {
                 .map_err(|error| CommandError::internal("the coordinator does not answer", error))
         })
         .await?;
-        Ok(Self { coordinator, clients })
+        Ok(Self { coordinator, clients, http })
     }
 
-    /// Locks that were given back, a second.
-    async fn run(&self, workload: Workload, span: Duration) -> Result<f64, CommandError> {
+    async fn run(&self, site: &Site, workload: Workload, span: Duration) -> Result<Run, CommandError> {
         let window = Window::of(span);
         // Any random number will do: the next run has other locks.
         let prefix = CoordinatorId::random().to_string();
+        let before = self.busy(site);
+        let mut view = JoinSet::new();
+        if let Some(http) = self.http {
+            look(http, &mut view).await?;
+        }
         let traces = workload::run(workload, &self.clients, &prefix, window).await?;
+        if let Some(ended) = view.try_join_next() {
+            return Err(not_looked_at(format!("{ended:?}")));
+        }
+        let busy = self.busy(site).zip(before).map(|(after, before)| after.saturating_sub(before));
+        let all: usize = traces.iter().map(|trace| trace.releases.len()).sum();
         let released: u64 = traces.iter().map(|trace| window.count(&trace.releases)).sum();
-        Ok(released as f64 / window.seconds())
+        if released == 0 {
+            let message = format!("{}: nothing has ended within the time", Step::Workload(workload).name());
+            return Err(CommandError::new(Kind::NoAnswer, message).hint("give it longer: --seconds 10"));
+        }
+        let processor_us = busy.map(|micros| micros as f64 / all as f64);
+        Ok(Run { per_second: released as f64 / window.seconds(), processor_us })
+    }
+
+    /// The processor time of the coordinator and of the server up to now, in microseconds.
+    fn busy(&self, site: &Site) -> Option<u64> {
+        let pids = site.servers.iter().chain([&self.coordinator]).map(|daemon| daemon.pid);
+        pids.map(processor_time).sum()
     }
 }
 
+/// Reads the figures once in each run, which is more often than Prometheus does, and opens a view for as long.
+async fn look(address: SocketAddr, view: &mut JoinSet<std::io::Result<usize>>) -> Result<(), CommandError> {
+    get(address, "/metrics").await.map_err(|error| not_looked_at(error.to_string()))?;
+    view.spawn(async move { get(address, "/live").await });
+    Ok(())
+}
+
+fn not_looked_at(why: String) -> CommandError {
+    CommandError::new(Kind::Internal, format!("the figures were not looked at: {why}"))
+}
+
 impl Overhead {
-    fn new(workload: Workload, rates: &[f64], ratios: Vec<f64>) -> Self {
+    fn new(workload: Workload, part: &'static str, number: usize, rounds: &[[Run; 3]]) -> Self {
+        let pairs = || rounds.iter().map(|runs| (runs[number], runs[number + 1]));
+        let busy: Option<Vec<_>> =
+            pairs().map(|(one, other)| one.processor_us.zip(other.processor_us)).collect();
+        Self {
+            workload: Step::Workload(workload).name(),
+            part,
+            rate: Compared::new(pairs().map(|(one, other)| (one.per_second, other.per_second)).collect()),
+            processor_us: busy.map(Compared::new),
+        }
+    }
+}
+
+impl Compared {
+    fn new(pairs: Vec<(f64, f64)>) -> Self {
+        let ratios: Vec<_> = pairs.iter().map(|(without, with)| with / without).collect();
+        let without: Vec<_> = pairs.into_iter().map(|(without, _)| without).collect();
         let quartiles = quartiles(&ratios);
-        let bare_per_second = median(rates).unwrap_or(0.0);
-        Self { workload: Step::Workload(workload).name(), bare_per_second, ratios, quartiles }
+        Self { without: median(&without).unwrap_or(0.0), ratios, quartiles }
+    }
+
+    /// What was without, and what it is with: the median, and the quartiles.
+    fn told(&self, unit: &str) -> [String; 3] {
+        let [lower, middle, upper] = self.quartiles.map(|ratio| format!("{:+.1} %", (ratio - 1.0) * 100.0));
+        [format!("{:.0}{unit}", self.without), middle, format!("{lower} to {upper}")]
     }
 }
 
@@ -159,14 +249,6 @@ fn quartiles(values: &[f64]) -> [f64; 3] {
     sorted.sort_by(f64::total_cmp);
     let half = sorted.len().div_ceil(2);
     [&sorted[..half], &sorted, &sorted[sorted.len() - half..]].map(|part| median(part).unwrap_or(0.0))
-}
-
-/// Reads the figures again and again, as Prometheus does. It ends only where it cannot.
-async fn scrape(address: SocketAddr) -> std::io::Result<usize> {
-    loop {
-        get(address, "/metrics").await?;
-        SystemClock.sleep_until(SystemClock::boot() + SCRAPE_EVERY).await;
-    }
 }
 
 /// Reads a page to its end, and returns the length of the answer; an answer that is no page is an error.
@@ -190,13 +272,13 @@ async fn get(address: SocketAddr, path: &str) -> std::io::Result<usize> {
 
 /// A table of all of them.
 pub(in crate::cli) fn print(found: &[Overhead], output: Output) -> Result<(), CommandError> {
-    let percent = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
     let rows = found.iter().map(|overhead| {
-        let [lower, middle, upper] = overhead.quartiles.map(percent);
-        let rate = format!("{:.0}/s", overhead.bare_per_second);
-        [overhead.workload.to_owned(), rate, middle, lower, upper, overhead.ratios.len().to_string()]
+        let [rate, change, range] = overhead.rate.told("/s");
+        let none = || [String::new(), String::new(), String::new()];
+        let [busy, more, _] = overhead.processor_us.as_ref().map_or_else(none, |busy| busy.told(" us"));
+        [overhead.workload.to_owned(), overhead.part.to_owned(), rate, change, range, busy, more]
     });
-    output.table(["workload", "bare", "with figures, events, http", "from", "to", "pairs"], rows)
+    output.table(["workload", "part", "without", "with", "half of the pairs", "processor", "with"], rows)
 }
 
 /// The same for programs.

@@ -64,7 +64,7 @@ pub(crate) enum BenchPart {
     },
 }
 
-/// Measure what figures, events and the view cost: pairs of runs, one beside a coordinator without any of them
+/// Measure what figures with the view, and what events cost: pairs of runs, with and without them
 #[derive(Debug, clap::Args)]
 pub(crate) struct Overhead {
     /// Run only these workloads

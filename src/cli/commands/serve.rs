@@ -76,9 +76,9 @@ pub(crate) struct Serve {
         value_parser = FalseyValueParser::new()
     )]
     http_admin: bool,
-    /// Count nothing, and tell of nothing: to measure what that costs
-    #[arg(long, hide = true)]
-    bare: bool,
+    /// Leave this out: to measure what it costs
+    #[arg(long, hide = true, value_name = "PART", value_delimiter = ',')]
+    without: Vec<Part>,
     /// Write the log so
     #[arg(
         long,
@@ -90,6 +90,13 @@ pub(crate) struct Serve {
     pub(in crate::cli) log_format: LogFormat,
     #[command(flatten)]
     store: StoreAccess,
+}
+
+/// What a coordinator can do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Figures,
+    Events,
 }
 
 /// How to be let in to the store, where that is another user.
@@ -172,7 +179,8 @@ pub(in crate::cli) async fn run(serve: Serve, context: &Context) -> Result<(), C
     let config = config(context, &serve.quotas)?
         .leader_lease(serve.leader_lease)
         .reply_per_owner(serve.inbox_prefix_per_owner);
-    let config = Config { bare: serve.bare, ..config };
+    let has = |part| !serve.without.contains(&part);
+    let config = Config { counts: has(Part::Figures), tells: has(Part::Events), ..config };
     // One of the possible values, all of which are numbers.
     let replicas = serve.replicas.parse().unwrap_or(1);
     let site = site(&serve, context).await?;

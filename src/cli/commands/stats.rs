@@ -77,17 +77,8 @@ fn show(answer: &Answered, output: Output) -> Result<(), CommandError> {
         return Ok(());
     }
     output.line("")?;
-    let header = [
-        "lock",
-        "acquires",
-        "met others",
-        "acquire p99",
-        "wait p99",
-        "held p99",
-        "expired",
-        "holders",
-        "waiters",
-    ];
+    // With names of usual length 80 columns are enough.
+    let header = ["lock", "acquires", "met", "acquire p99", "wait p99", "held p99", "holders", "waiters"];
     output.table(header, answer.locks.iter().map(lock))
 }
 
@@ -116,7 +107,7 @@ fn counters(total: &Figures) -> Vec<(&'static str, String)> {
     counters
 }
 
-fn lock((name, figures): &(LockName, Figures)) -> [String; 9] {
+fn lock((name, figures): &(LockName, Figures)) -> [String; 8] {
     let p99 = |spread: Option<Spread>| spread.map_or_else(|| "-".to_owned(), |spread| precise(spread.p99));
     [
         tame(&name.to_string()),
@@ -125,7 +116,6 @@ fn lock((name, figures): &(LockName, Figures)) -> [String; 9] {
         p99(figures.acquire),
         p99(figures.wait),
         p99(figures.hold),
-        figures.expiries.to_string(),
         figures.holders.to_string(),
         figures.waiters.to_string(),
     ]

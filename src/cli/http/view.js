@@ -27,7 +27,8 @@ const decoded = (name) => {
   return new TextDecoder().decode(new Uint8Array(bytes));
 };
 const three = (number) => Number.isInteger(number) ? `${number}` : number < 10 ? number.toFixed(2) : number < 100 ? number.toFixed(1) : number.toFixed(0);
-const millis = (ms) => ms === null || ms === undefined ? "–" : ms < 1000 ? `${three(ms)} ms` : ms < 60000 ? `${three(ms / 1000)} s` : span(ms);
+const millis = (ms) => ms === null || ms === undefined ? "–" : ms < 1000 ? `${three(ms)} ms` : ms < 600000 ? `${three(ms / 1000)} s` : span(ms);
+const decadeOf = (ms) => ms < 1000 ? `${ms} ms` : `${ms / 1000} s`;
 const span = (ms) => {
   const s = Math.max(0, ms) / 1000;
   if (s < 10) return `${s.toFixed(1)} s`;
@@ -90,7 +91,7 @@ const timeLeft = (holder) => (cell) => {
 const show = (cell, left, share) => {
   const [bar, text] = cell.firstChild.children;
   bar.firstChild.style.width = `${Math.round(share * 100)}%`;
-  bar.firstChild.className = share < 0.25 ? "short" : "";
+  bar.firstChild.className = left === null ? "unknown" : share < 0.25 ? "short" : "";
   text.textContent = left === null ? "unknown" : span(left);
 };
 const countDown = () => {
@@ -102,8 +103,8 @@ const countDown = () => {
 
 // Charts: five minutes, one point a second.
 class Chart {
-  constructor(id, title, series, { log, format }) {
-    Object.assign(this, { series, log, format, seconds: [], hover: null });
+  constructor(id, title, series, { log, format, tick }) {
+    Object.assign(this, { series, log, format, tick, seconds: [], hover: null });
     this.caption = document.querySelector(`#${id} figcaption`);
     this.plot = document.querySelector(`#${id} .plot`);
     this.caption.append(element("b", "", title), ...series.map((one) => element("i", one.colour)));
@@ -159,7 +160,7 @@ class Chart {
       this.lines[index].setAttribute("visibility", shown ? "visible" : "hidden");
       this.lines[index].setAttribute("y1", y);
       this.lines[index].setAttribute("y2", y);
-      tick.textContent = shown ? this.format(value) : "";
+      tick.textContent = shown ? this.tick(value) : "";
       tick.style.top = `calc((100% - 1.1rem) * ${y / 100})`;
     });
     this.point(last);
@@ -182,10 +183,10 @@ const nice = (value) => {
 const charts = [
   new Chart("rates", "A second", [
     { field: "grants", label: "granted", colour: "blue" }, { field: "contended", label: "met others", colour: "amber" },
-    { field: "refused", label: "in vain", colour: "red" }], { log: false, format: short }),
-  new Chart("latencies", "Times", [
-    { field: "acquire_p50_ms", label: "acquire p50", colour: "teal" }, { field: "acquire_p99_ms", label: "acquire p99", colour: "blue" },
-    { field: "wait_p99_ms", label: "wait p99", colour: "amber" }], { log: true, format: millis }),
+    { field: "refused", label: "in vain", colour: "red" }], { log: false, format: short, tick: short }),
+  new Chart("latencies", "Acquire times", [
+    { field: "acquire_p50_ms", label: "p50", colour: "teal" }, { field: "acquire_p99_ms", label: "p99", colour: "blue" },
+    { field: "wait_p99_ms", label: "wait p99", colour: "amber" }], { log: true, format: millis, tick: decadeOf }),
 ];
 
 const view = { source: null, seconds: [], events: [], chosen: "", fresh: true };

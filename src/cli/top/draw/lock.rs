@@ -46,7 +46,7 @@ pub(super) fn draw(
 /// What is counted of it.
 fn sentences(figures: &Figures) -> [String; 2] {
     let p = |spread: Option<Spread>| {
-        let two = |spread: Spread| format!("{} / {}", precise(spread.p50), precise(spread.p99));
+        let two = |spread: Spread| format!("{}/{}", precise(spread.p50), precise(spread.p99));
         spread.map_or_else(|| "-".to_owned(), two)
     };
     [
@@ -59,7 +59,7 @@ fn sentences(figures: &Figures) -> [String; 2] {
             figures.expiries
         ),
         format!(
-            "p50 / p99: acquire {}, wait {}, held {}",
+            "p50/p99: acquire {}, wait {}, held {}",
             p(figures.acquire),
             p(figures.wait),
             p(figures.hold)
