@@ -19,7 +19,7 @@ impl<R: Clone> Engine<R> {
             self.books.refuse(to, refusal);
             return;
         }
-        let lock = self.locks.entry(name.clone()).or_insert_with(|| Lock::new(name.clone()));
+        let lock = self.locks.get_or_new(&name);
         match lock.place(&key) {
             Some(Place::Holding(index)) => lock.repeat_held(index, to, &ask, &mut self.books),
             Some(Place::Beginning) => lock.repeat_beginning(&key, to, &ask, &mut self.books),

@@ -14,12 +14,12 @@ impl<R: Clone> Engine<R> {
         self.books.delivered = self.books.delivered.max(entry.revision);
         let name = entry.name.clone();
         self.books.about = Some(name.clone());
-        let lock = self.locks.entry(name.clone()).or_insert_with(|| Lock::new(name.clone()));
+        let lock = self.locks.get_or_new(&name);
         if entry.revision > lock.stored {
             if lock.is_idle() {
                 lock.adopt(entry, &mut self.books);
             } else {
-                lock.seen = Some(entry);
+                lock.seen = Some(Box::new(entry));
                 self.books.ahead.insert(name.clone());
             }
         }
@@ -61,7 +61,7 @@ impl<R: Clone> Lock<R> {
     }
 
     fn quarantine(&mut self, why: String, books: &mut Books<R>) {
-        self.garbled = Some(Garbled { why, revision: self.stored });
+        self.garbled = Some(Box::new(Garbled { why, revision: self.stored }));
         self.drop_all(books);
         let keys: Vec<_> = self.queue.iter().map(|waiter| waiter.key).collect();
         for key in keys {
@@ -111,7 +111,7 @@ impl<R: Clone> Lock<R> {
             let grant = holder.grant(waiter.id, books.now.boot.since(waiter.received));
             books.reply(waiter.reply, super::message::Reply::Granted(grant));
         }
-        self.holders.push(holder);
+        self.add_holder(holder);
         books.holding += 1;
         self.watch_lease(self.holders.len() - 1, books);
     }

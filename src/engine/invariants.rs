@@ -31,7 +31,7 @@ fn holds(name: &'static str, ok: bool, detail: impl FnOnce() -> String) -> Resul
 /// The first that is broken.
 pub fn check<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
     let mut alarms = Vec::new();
-    for lock in engine.locks.values() {
+    for lock in engine.locks.iter() {
         exclusion(lock)?;
         tokens(lock)?;
         no_lost_wake_up(engine, lock)?;
@@ -81,7 +81,7 @@ fn tokens<R: Clone>(lock: &Lock<R>) -> Result<(), Violation> {
 fn one_place<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
     let mut places = 0;
     let mut owners: HashMap<&OwnerName, Account> = HashMap::new();
-    for lock in engine.locks.values() {
+    for lock in engine.locks.iter() {
         for waiter in lock.queue.iter().filter(|waiter| waiter.contended) {
             owners.entry(&waiter.owner).or_default().waiting += 1;
         }
@@ -114,8 +114,8 @@ fn one_place<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
 
 /// I9: the figures of who holds and who waits are those of the locks.
 fn counted<R: Clone>(engine: &Engine<R>) -> Result<(), Violation> {
-    let holders = engine.locks.values().map(|lock| lock.present().count()).sum();
-    let waiters = engine.locks.values().map(|lock| lock.queue.len()).sum();
+    let holders = engine.locks.iter().map(|lock| lock.present().count()).sum();
+    let waiters = engine.locks.iter().map(|lock| lock.queue.len()).sum();
     let there = Census { holders, waiters };
     holds("I9 counted", engine.census() == there, || {
         format!("{:?} are counted, {there:?} are there", engine.census())

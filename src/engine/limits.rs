@@ -24,8 +24,8 @@ pub struct Limits {
     pub finished_for: Duration,
     /// Requests that wait for the standing consumer (S8).
     pub parked_max: usize,
-    /// For how long the write of a release is put off that lets nobody begin (`engine/put_off.rs`); it is answered
-    /// before. Zero: nothing is answered before it is written.
+    /// For how long, and less than twice as long, the write of a release is put off that lets nobody begin
+    /// (`engine/put_off.rs`); it is answered before. Zero: nothing is answered before it is written.
     pub put_off_for: Duration,
 }
 

@@ -30,9 +30,9 @@ pub(super) struct Lock<R> {
     pub(super) queue: WaitQueue<R>,
     pub(super) phase: Phase<R>,
     /// A later record than `stored` that was delivered while a write is on its way.
-    pub(super) seen: Option<LockEntry>,
+    pub(super) seen: Option<Box<LockEntry>>,
     /// The record does not decode: the lock is quarantined.
-    pub(super) garbled: Option<Garbled>,
+    pub(super) garbled: Option<Box<Garbled>>,
     /// The record was deleted by a foreign tool under its holders: it is to be written again.
     pub(super) rewrite: bool,
     /// Who wants all leases ended, and why.
@@ -58,12 +58,12 @@ pub(super) enum Phase<R> {
     /// Nothing: `stored` is the truth, as far as this leader knows.
     Idle,
     /// A compare-and-set of this lock alone, sent or to be sent again.
-    Writing(Flight<R>),
+    Writing(Box<Flight<R>>),
     /// A part of the shard's guarded batch.
-    InBatch(Flight<R>),
+    InBatch(Box<Flight<R>>),
     /// A refused write; the lock is frozen until the leadership is confirmed and the standing consumer has
     /// delivered all that was written before the confirmation (S8).
-    Confirming(Flight<R>, Proof),
+    Confirming(Box<Flight<R>>, Proof),
 }
 
 /// A write without an outcome.
@@ -159,14 +159,14 @@ impl<R: Clone> Lock<R> {
         }
     }
 
-    pub(super) const fn flight(&self) -> Option<&Flight<R>> {
+    pub(super) fn flight(&self) -> Option<&Flight<R>> {
         match &self.phase {
             Phase::Idle => None,
             Phase::Writing(flight) | Phase::InBatch(flight) | Phase::Confirming(flight, _) => Some(flight),
         }
     }
 
-    pub(super) const fn flight_mut(&mut self) -> Option<&mut Flight<R>> {
+    pub(super) fn flight_mut(&mut self) -> Option<&mut Flight<R>> {
         match &mut self.phase {
             Phase::Idle => None,
             Phase::Writing(flight) | Phase::InBatch(flight) | Phase::Confirming(flight, _) => Some(flight),
@@ -248,7 +248,7 @@ impl<R: Clone> Lock<R> {
         books: &mut Books<R>,
         attempt: AttemptId,
         taken_away: Vec<(IdHash, End)>,
-    ) -> Flight<R> {
+    ) -> Box<Flight<R>> {
         self.cancel_forget(books);
         self.cancel_put_off(books);
         let count = self.beginners(&taken_away, &books.limits);
@@ -272,7 +272,7 @@ impl<R: Clone> Lock<R> {
         self.rewrite = false;
         let expected = self.named.take().unwrap_or(self.stored);
         let record = LockRecord { attempt, epoch: books.term.epoch, holders };
-        Flight {
+        Box::new(Flight {
             write: LockWrite { name: self.name.clone(), expected, record },
             commit: Commit::new(ended, kept, begun),
             admins: Vec::new(),
@@ -280,7 +280,7 @@ impl<R: Clone> Lock<R> {
             retry_at: None,
             doubt_at: None,
             doubtful: false,
-        }
+        })
     }
 
     /// Nothing is to be written: those who only tried get their answer, and a free record's revision is kept
@@ -360,6 +360,14 @@ impl<R: Clone> Lock<R> {
         let at = holder.ends_at(&books.term);
         books.alarm(at, alarm());
         holder.alarm_at = Some(at);
+    }
+
+    /// Most locks have one holder, and are not to keep room for more.
+    pub(super) fn add_holder(&mut self, holder: Holder<R>) {
+        if self.holders.is_empty() {
+            self.holders.reserve_exact(1);
+        }
+        self.holders.push(holder);
     }
 
     /// Takes a holder out, with its alarm and what was awaited of its grant.

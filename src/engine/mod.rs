@@ -50,6 +50,8 @@ pub mod invariants;
 mod limits;
 #[cfg(feature = "coordinator")]
 mod lock;
+#[cfg(feature = "coordinator")]
+mod locks;
 pub mod message;
 #[cfg(feature = "coordinator")]
 mod outcome;

@@ -130,7 +130,7 @@ impl<R: Clone> Lock<R> {
 
     pub(super) fn take_seen(&mut self, books: &mut Books<R>) -> Option<LockEntry> {
         books.ahead.remove(&self.name);
-        self.seen.take()
+        self.seen.take().map(|seen| *seen)
     }
 
     /// Ends a lease and says so; returns how long it was held.
@@ -208,12 +208,12 @@ impl<R: Clone> Lock<R> {
             let number = books.send_grant(waiter.reply, grant, (self.name.clone(), holder.key));
             holder.delivery = Delivery::Once(number);
         }
-        self.holders.push(holder);
+        self.add_holder(holder);
         books.holding += 1;
         self.watch_lease(self.holders.len() - 1, books);
     }
 
-    pub(super) fn take_flight(&mut self) -> Option<Flight<R>> {
+    pub(super) fn take_flight(&mut self) -> Option<Box<Flight<R>>> {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle => None,
             Phase::Writing(flight) | Phase::InBatch(flight) | Phase::Confirming(flight, _) => Some(flight),
@@ -221,7 +221,7 @@ impl<R: Clone> Lock<R> {
     }
 
     /// Takes the write off the air, with its alarms.
-    pub(super) fn land(&mut self, books: &mut Books<R>) -> Option<Flight<R>> {
+    pub(super) fn land(&mut self, books: &mut Books<R>) -> Option<Box<Flight<R>>> {
         let mut flight = self.take_flight()?;
         if let Some(at) = flight.retry_at.take() {
             books.deadlines.cancel(at, Alarm::Retry(self.name.clone()));

@@ -12,7 +12,7 @@
 //! the record has changed, and only then. A resource that compares `revision == token / 256` with the store sees the
 //! old holder for so much longer.
 //!
-//! `Limits::put_off_for` says for how long; zero turns it off.
+//! `Limits::put_off_for` says for how long at least, and it is less than twice that; zero turns it off.
 
 use std::time::Duration;
 
@@ -69,7 +69,9 @@ impl<R: Clone> Lock<R> {
             }
         }
         if self.write_at.is_none() {
-            let at = now.boot + books.limits.put_off_for;
+            let put_off_for = books.limits.put_off_for;
+            // In steps, so that those of many locks are one wake-up, and one packet to the store.
+            let at = (now.boot + put_off_for).rounded_up(put_off_for);
             self.write_at = Some(at);
             books.alarm(at, Alarm::PutOff(self.name.clone()));
         }
@@ -93,8 +95,10 @@ impl<R: Clone> Lock<R> {
 impl<R: Clone> Engine<R> {
     /// Sends all that was put off: whoever leaves in peace leaves nothing to the next.
     pub(super) fn write_all_put_off(&mut self) {
-        for lock in self.locks.values_mut().filter(|lock| lock.write_at.is_some()) {
-            lock.write_put_off(&mut self.books);
-        }
+        self.locks.for_each_mut(|lock| {
+            if lock.write_at.is_some() {
+                lock.write_put_off(&mut self.books);
+            }
+        });
     }
 }

@@ -79,11 +79,15 @@ impl<R> Waiter<R> {
     }
 }
 
-/// The queue of one lock. The places count up at the back and down at the front, so that those whose grant
-/// could not be written return to where they were.
+/// The queue of one lock, which takes no room while nobody waits.
 #[derive(Debug)]
-pub(super) struct WaitQueue<R> {
-    waiters: BTreeMap<i64, Waiter<R>>,
+pub(super) struct WaitQueue<R>(Option<Box<Places<R>>>);
+
+/// The places count up at the back and down at the front, so that those whose grant could not be written return to
+/// where they were.
+#[derive(Debug)]
+struct Places<R> {
+    waiters: BTreeMap<i64, Box<Waiter<R>>>,
     places: HashMap<IdHash, i64>,
     /// The places of those who only try: they are few, and looked for after every write.
     trying: BTreeSet<i64>,
@@ -91,38 +95,99 @@ pub(super) struct WaitQueue<R> {
 
 impl<R> Default for WaitQueue<R> {
     fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<R> Default for Places<R> {
+    fn default() -> Self {
         Self { waiters: BTreeMap::new(), places: HashMap::new(), trying: BTreeSet::new() }
     }
 }
 
 impl<R> WaitQueue<R> {
     pub(super) fn len(&self) -> usize {
-        self.waiters.len()
+        self.0.as_ref().map_or(0, |places| places.waiters.len())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiters.is_empty()
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Waiter<R>> {
-        self.waiters.values()
+        self.0.iter().flat_map(|places| places.waiters.values().map(Box::as_ref))
     }
 
     pub(super) fn contains(&self, key: &IdHash) -> bool {
-        self.places.contains_key(key)
+        self.0.as_ref().is_some_and(|places| places.places.contains_key(key))
     }
 
     pub(super) fn get(&self, key: &IdHash) -> Option<&Waiter<R>> {
-        self.waiters.get(self.places.get(key)?)
+        let places = self.0.as_ref()?;
+        places.waiters.get(places.places.get(key)?).map(Box::as_ref)
     }
 
     /// What decides about its place is not to be changed by this.
     pub(super) fn get_mut(&mut self, key: &IdHash) -> Option<&mut Waiter<R>> {
-        self.waiters.get_mut(self.places.get(key)?)
+        let places = self.0.as_mut()?;
+        places.waiters.get_mut(places.places.get(key)?).map(Box::as_mut)
     }
 
     /// The same acquisition was asked for again.
     pub(super) fn ask_again(&mut self, key: &IdHash, now: Timestamp, reply: R, ask: &Acquire) {
+        if let Some(places) = &mut self.0 {
+            places.ask_again(key, now, reply, ask);
+        }
+    }
+
+    /// Those who only try, in order.
+    pub(super) fn trying(&self) -> Vec<IdHash> {
+        let Some(places) = &self.0 else { return Vec::new() };
+        places.trying.iter().filter_map(|place| Some(places.waiters.get(place)?.key)).collect()
+    }
+
+    /// One is next. Linear in the number of waiters in front or behind, whichever is less.
+    pub(super) fn position(&self, key: &IdHash) -> Option<usize> {
+        self.0.as_ref()?.position(key)
+    }
+
+    pub(super) fn push_back(&mut self, waiter: Waiter<R>) {
+        let places = self.0.get_or_insert_default();
+        let place = places.waiters.last_key_value().map_or(0, |(place, _)| place + 1);
+        places.put(place, waiter);
+    }
+
+    pub(super) fn push_front(&mut self, waiter: Waiter<R>) {
+        let places = self.0.get_or_insert_default();
+        let place = places.waiters.first_key_value().map_or(0, |(place, _)| place - 1);
+        places.put(place, waiter);
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<Waiter<R>> {
+        let (place, _) = self.0.as_ref()?.waiters.first_key_value()?;
+        let place = *place;
+        self.take(place)
+    }
+
+    pub(super) fn remove(&mut self, key: &IdHash) -> Option<Waiter<R>> {
+        let place = *self.0.as_ref()?.places.get(key)?;
+        self.take(place)
+    }
+
+    fn take(&mut self, place: i64) -> Option<Waiter<R>> {
+        let places = self.0.as_mut()?;
+        let waiter = places.waiters.remove(&place)?;
+        places.places.remove(&waiter.key);
+        places.trying.remove(&place);
+        if places.waiters.is_empty() {
+            self.0 = None;
+        }
+        Some(*waiter)
+    }
+}
+
+impl<R> Places<R> {
+    fn ask_again(&mut self, key: &IdHash, now: Timestamp, reply: R, ask: &Acquire) {
         let Some(place) = self.places.get(key) else { return };
         let Some(waiter) = self.waiters.get_mut(place) else { return };
         waiter.asked_again(now, reply, ask);
@@ -133,31 +198,15 @@ impl<R> WaitQueue<R> {
         }
     }
 
-    /// Those who only try, in order.
-    pub(super) fn trying(&self) -> Vec<IdHash> {
-        self.trying.iter().filter_map(|place| Some(self.waiters.get(place)?.key)).collect()
-    }
-
-    /// One is next. Linear in the number of waiters in front or behind, whichever is less.
-    pub(super) fn position(&self, key: &IdHash) -> Option<usize> {
+    fn position(&self, key: &IdHash) -> Option<usize> {
         let place = *self.places.get(key)?;
         let ends = self.waiters.first_key_value().zip(self.waiters.last_key_value());
         let nearer_front = ends.is_some_and(|((first, _), (last, _))| place - first < last - place);
         Some(if nearer_front {
             self.waiters.range(..=place).count()
         } else {
-            self.len() - self.waiters.range(place + 1..).count()
+            self.waiters.len() - self.waiters.range(place + 1..).count()
         })
-    }
-
-    pub(super) fn push_back(&mut self, waiter: Waiter<R>) {
-        let place = self.waiters.last_key_value().map_or(0, |(place, _)| place + 1);
-        self.put(place, waiter);
-    }
-
-    pub(super) fn push_front(&mut self, waiter: Waiter<R>) {
-        let place = self.waiters.first_key_value().map_or(0, |(place, _)| place - 1);
-        self.put(place, waiter);
     }
 
     fn put(&mut self, place: i64, waiter: Waiter<R>) {
@@ -165,19 +214,6 @@ impl<R> WaitQueue<R> {
         if waiter.tries {
             self.trying.insert(place);
         }
-        self.waiters.insert(place, waiter);
-    }
-
-    pub(super) fn pop_front(&mut self) -> Option<Waiter<R>> {
-        let (place, waiter) = self.waiters.pop_first()?;
-        self.places.remove(&waiter.key);
-        self.trying.remove(&place);
-        Some(waiter)
-    }
-
-    pub(super) fn remove(&mut self, key: &IdHash) -> Option<Waiter<R>> {
-        let place = self.places.remove(key)?;
-        self.trying.remove(&place);
-        self.waiters.remove(&place)
+        self.waiters.insert(place, Box::new(waiter));
     }
 }

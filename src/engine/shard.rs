@@ -1,11 +1,10 @@
 //! The engine itself: what it knows, and how a request finds its way.
 
-use std::collections::BTreeMap;
-
 use super::books::Books;
 use super::fact::Fact;
 use super::limits::Limits;
 use super::lock::Lock;
+use super::locks::Locks;
 use super::message::{Ask, Code, Now, Output, Refusal, Request};
 use super::parked::Parked;
 use super::takeaway::BatchFlight;
@@ -15,7 +14,7 @@ use crate::types::{LockName, Revision, Timestamp};
 /// The locks of one shard during one term. `R` says where an answer goes.
 #[derive(Debug)]
 pub struct Engine<R> {
-    pub(super) locks: BTreeMap<LockName, Lock<R>>,
+    pub(super) locks: Locks<R>,
     pub(super) books: Books<R>,
     pub(super) batch: Option<BatchFlight>,
     pub(super) parked: Vec<Parked<R>>,
@@ -33,7 +32,7 @@ pub struct Census {
 impl<R: Clone> Engine<R> {
     /// An engine that knows no lock yet: records come by [`Engine::handle_entry`].
     pub fn new(limits: Limits, term: Term) -> Self {
-        Self { locks: BTreeMap::new(), books: Books::new(limits, term), batch: None, parked: Vec::new() }
+        Self { locks: Locks::default(), books: Books::new(limits, term), batch: None, parked: Vec::new() }
     }
 
     /// The same, and it tells what happens: [`Engine::take_facts`] has to be called again and again.
@@ -126,7 +125,7 @@ impl<R: Clone> Engine<R> {
         .retry_after(std::time::Duration::from_millis(100));
         self.books.limits.put_off_for = std::time::Duration::ZERO;
         self.write_all_put_off();
-        for lock in self.locks.values_mut() {
+        self.locks.for_each_mut(|lock| {
             self.books.about = Some(lock.name.clone());
             let keys: Vec<_> = lock.queue.iter().map(|waiter| waiter.key).collect();
             for key in keys {
@@ -134,12 +133,12 @@ impl<R: Clone> Engine<R> {
                     self.books.refuse(waiter.reply, leaving.clone());
                 }
             }
-        }
+        });
     }
 
     /// True where a write of a lock has no outcome yet.
     pub fn is_writing(&self) -> bool {
-        self.batch.is_some() || self.locks.values().any(|lock| !lock.is_idle())
+        self.batch.is_some() || self.locks.iter().any(|lock| !lock.is_idle())
     }
 
     /// The next thing to do.
@@ -197,8 +196,8 @@ impl<R: Clone> Engine<R> {
     /// is expired for having been silent.
     fn recover(&mut self) {
         self.books.due.clear();
-        self.books.due.extend(self.locks.values().filter(|l| !l.admins.is_empty()).map(|l| l.name.clone()));
-        for lock in self.locks.values_mut() {
+        self.books.due.extend(self.locks.iter().filter(|l| !l.admins.is_empty()).map(|l| l.name.clone()));
+        self.locks.for_each_mut(|lock| {
             for index in 0..lock.holders.len() {
                 lock.holders[index].learnt = self.books.now.boot;
                 lock.watch_lease(index, &mut self.books);
@@ -211,7 +210,7 @@ impl<R: Clone> Engine<R> {
                 lock.watch_waiter(&key, &mut self.books);
             }
             lock.advance(&mut self.books);
-        }
+        });
     }
 
     /// Forgets a lock that nothing needs to be remembered of.

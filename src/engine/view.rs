@@ -108,7 +108,8 @@ impl<R: Clone> Engine<R> {
         let mut budget = LIST_BYTES_MAX;
         let mut locks: Vec<(LockName, LockView)> = Vec::new();
         let mut next = None;
-        for (name, lock) in self.locks.range::<str, _>((from, Bound::Unbounded)) {
+        for lock in self.locks.from(from) {
+            let name = &lock.name;
             if !name.as_str().starts_with(prefix) {
                 break;
             }

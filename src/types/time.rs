@@ -30,6 +30,14 @@ impl Timestamp {
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// The first instant from this one on that is a multiple of `step` after the clock's zero; this one where the
+    /// step is zero.
+    pub fn rounded_up(self, step: Duration) -> Self {
+        let (nanos, step) = (self.0.as_nanos(), step.as_nanos());
+        let beyond = if step == 0 { 0 } else { nanos.div_ceil(step) * step - nanos };
+        self + Duration::from_nanos(u64::try_from(beyond).unwrap_or(u64::MAX))
+    }
 }
 
 impl Add<Duration> for Timestamp {
