@@ -15,6 +15,8 @@ mod bare;
 #[cfg(feature = "coordinator")]
 mod bucket;
 mod connect;
+#[cfg(feature = "coordinator")]
+mod consumer;
 mod cuts;
 mod denials;
 #[cfg(feature = "coordinator")]

@@ -147,8 +147,7 @@ fn store(space: &SubjectSpace) -> Permissions {
             call("STREAM.CREATE"),
             call("STREAM.MSG.GET"),
             format!("{}.>", call("CONSUMER.CREATE")),
-            // Answers to the flow control of the standing consumer.
-            format!("$JS.FC.{stream}.>"),
+            format!("{}.*", call("CONSUMER.MSG.NEXT")),
         ],
         subscribe: vec![format!("{}.>", space.coordinator_inboxes())],
     }

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::acks::{Acks, Expected};
 use super::answer::{Written, outcome};
 use super::bucket::BucketConfig;
 use super::connect::Connection;
-use super::follow::Follower;
+use super::follow::{Follower, Source};
 use super::gather::Gather;
 use super::record::Stored;
 use crate::clock::{SystemClock, within};
@@ -55,6 +56,8 @@ struct Shared {
     prefix: String,
     acks: Acks,
     gather: Gather,
+    /// The highest revision that was acknowledged: what is followed has to come that far.
+    written: watch::Sender<u64>,
 }
 
 /// A message of a write that is ready to go.
@@ -80,9 +83,9 @@ impl NatsStore {
             other => StoreError::Unavailable(other.to_string()),
         })?;
         let (stream, prefix) = (config.stream(), config.subject_prefix());
-        let store = Self {
-            shared: Arc::new(Shared { connection, config, stream, prefix, acks, gather: Gather::new() }),
-        };
+        let (gather, written) = (Gather::new(), watch::Sender::new(0));
+        let shared = Shared { connection, config, stream, prefix, acks, gather, written };
+        let store = Self { shared: Arc::new(shared) };
         store.check_writable().await?;
         Ok(store)
     }
@@ -167,7 +170,9 @@ impl NatsStore {
         })
         .await;
         match answered {
-            Some(Ok(Some(message))) => outcome(&message, &Written { stream: &self.shared.stream, batch }),
+            Some(Ok(Some(message))) => {
+                self.noted(outcome(&message, &Written { stream: &self.shared.stream, batch }))
+            }
             Some(Err(refused)) => refused,
             // A copy that was sent, or waits in the library's queue, may still be carried out.
             Some(Ok(None)) | None => {
@@ -179,6 +184,17 @@ impl NatsStore {
                 WriteOutcome::Unknown
             }
         }
+    }
+
+    fn noted(&self, outcome: WriteOutcome) -> WriteOutcome {
+        if let WriteOutcome::Acknowledged(revision) = outcome {
+            self.shared.written.send_if_modified(|highest| {
+                let rises = revision.get() > *highest;
+                *highest = revision.get().max(*highest);
+                rises
+            });
+        }
+        outcome
     }
 
     /// In order, on one connection; the server puts a batch together by the order of arrival.
@@ -265,9 +281,13 @@ impl Store for NatsStore {
 
     async fn follow(&self) -> Result<BoxStream<'static, Delivery>, StoreError> {
         let shared = &self.shared;
-        let follower =
-            Follower::begin(shared.connection.clone(), shared.stream.clone(), shared.prefix.clone()).await?;
-        Ok(follower.deliveries().boxed())
+        let source = Source {
+            connection: shared.connection.clone(),
+            stream: shared.stream.clone(),
+            prefix: shared.prefix.clone(),
+            written: shared.written.subscribe(),
+        };
+        Ok(Follower::begin(source).await?.deliveries().boxed())
     }
 
     async fn identity(&self) -> Result<String, StoreError> {

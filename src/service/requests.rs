@@ -227,7 +227,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             leaders: vec![self.leader(serving.engine.term())],
             limits: limits.chain(rate).collect(),
             server_version: self.config.server_version.clone(),
-            highest_token: Token::new(serving.engine.delivered(), u8::MAX),
+            highest_token: Token::new(self.leadership.highest(), u8::MAX),
         };
         self.outbox.raw(to, info::encode(to.format, epoch, &info)).await;
     }

@@ -35,6 +35,7 @@ const NOBODY_PUBLISHES: &[&str] = &[
     "$JS.API.STREAM.MSG.DELETE.KV_natslock_default_0",
     "$JS.API.DIRECT.GET.KV_natslock_default_0.$KV.natslock_default_0.lock.orders",
     "$JS.API.CONSUMER.CREATE.KV_natslock_default_0.x",
+    "$JS.API.CONSUMER.MSG.NEXT.KV_natslock_default_0.x",
     "$JS.ACK.KV_natslock_default_0.x",
     "$JS.FC.KV_natslock_default_0.x",
     "$SYS.REQ.SERVER.PING",

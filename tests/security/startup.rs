@@ -25,12 +25,10 @@ fn all(namespace: &str) -> Permissions {
 fn lacking() -> Vec<(String, Permissions)> {
     let whole = all("n");
     // Whoever may not hear who looks for services is not found, and serves all the same. Events are not tried, because
-    // somebody might hear the try; and records flow without the answers to flow control, only slower. What is missing
-    // of these is told in the log. Of the last a refusal is as good as an answer.
+    // somebody might hear the try. What is missing of these is told in the log. Of the last a refusal is as good as an
+    // answer.
     let untried = |subject: &&String| {
-        ["natslock-event.", "$JS.FC.", "$SRV.", "$SYS.REQ.USER.INFO"]
-            .iter()
-            .any(|tree| subject.starts_with(tree))
+        ["natslock-event.", "$SRV.", "$SYS.REQ.USER.INFO"].iter().any(|tree| subject.starts_with(tree))
     };
     let published = (0..whole.publish.len()).filter(|at| !untried(&&whole.publish[*at])).map(|at| (at, true));
     let heard = (0..whole.subscribe.len()).filter(|at| !untried(&&whole.subscribe[*at]));
