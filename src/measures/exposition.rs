@@ -123,7 +123,7 @@ fn locks(text: &mut Text, measures: &Measures, census: impl Fn(&LockName) -> Cen
     text.many("natslock_lock_waiters", "lock", each(&|name, _| census(name).waiters as u64));
     text.head("natslock_lock_acquire_p99_seconds");
     for (name, sums) in &busiest {
-        if let Some(p99) = sums.acquire.quantile(0.99) {
+        if let Some([p99]) = sums.acquire.quantiles([0.99]) {
             text.line("natslock_lock_acquire_p99_seconds", &[("lock", name.as_str())], p99.as_secs_f64());
         }
     }

@@ -88,10 +88,12 @@ impl Recent {
             return;
         }
         let (acquire, wait) = (std::mem::take(&mut self.acquire), std::mem::take(&mut self.wait));
+        let [acquire_p50, acquire_p99] =
+            acquire.quantiles([0.5, 0.99]).map_or([None; 2], |both| both.map(Some));
         let over = Second {
-            acquire_p50: acquire.quantile(0.5),
-            acquire_p99: acquire.quantile(0.99),
-            wait_p99: wait.quantile(0.99),
+            acquire_p50,
+            acquire_p99,
+            wait_p99: wait.quantiles([0.99]).map(|[p99]| p99),
             ..std::mem::take(&mut self.current)
         };
         let kept_from = second.saturating_sub(RECENT_SECONDS as u64);

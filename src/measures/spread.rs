@@ -10,7 +10,8 @@ use crate::wire::stats::Spread as Figures;
 const DIGITS: u8 = 2;
 /// Two days: longer than any wait or lease.
 const MICROS_MAX: u64 = 2 * 24 * 3_600 * 1_000_000;
-/// Up to so many lengths are kept as they are: a name that comes a few times costs no histogram.
+/// So many lengths are kept as they came: a name that comes a few times costs no histogram, and one that comes often
+/// touches its histogram once for all of them, which is what costs most.
 const FEW: usize = 24;
 
 /// A collection of lengths of time.
@@ -19,20 +20,10 @@ pub(super) struct Spread {
     count: u64,
     sum: Duration,
     max: Duration,
-    samples: Samples,
-}
-
-#[derive(Debug)]
-enum Samples {
-    /// In microseconds, in order of arrival.
-    Few(Vec<u64>),
-    Many(Box<Histogram<u32>>),
-}
-
-impl Default for Samples {
-    fn default() -> Self {
-        Self::Few(Vec::new())
-    }
+    /// The latest, in microseconds, in order of arrival.
+    few: Vec<u64>,
+    /// All others.
+    many: Option<Box<Histogram<u32>>>,
 }
 
 impl Spread {
@@ -40,16 +31,11 @@ impl Spread {
         self.count += 1;
         self.sum = self.sum.saturating_add(span);
         self.max = self.max.max(span);
-        let micros = u64::try_from(span.as_micros()).unwrap_or(MICROS_MAX).min(MICROS_MAX);
-        match &mut self.samples {
-            Samples::Few(few) if few.len() < FEW => few.push(micros),
-            Samples::Few(few) => {
-                let mut histogram = histogram();
-                few.iter().chain([&micros]).for_each(|micros| put(&mut histogram, *micros));
-                self.samples = Samples::Many(Box::new(histogram));
-            }
-            Samples::Many(histogram) => put(histogram, micros),
+        if self.few.len() == FEW {
+            let many = self.many.get_or_insert_with(|| Box::new(histogram()));
+            self.few.drain(..).for_each(|micros| put(many, micros));
         }
+        self.few.push(micros(span));
     }
 
     pub(super) const fn count(&self) -> u64 {
@@ -60,35 +46,42 @@ impl Spread {
         self.sum
     }
 
-    /// The length that this share of all are not longer than; none where there is none.
-    pub(super) fn quantile(&self, share: f64) -> Option<Duration> {
-        let micros = match &self.samples {
-            Samples::Few(few) => {
-                let mut sorted = few.clone();
+    /// The lengths that these shares of all are not longer than; none where there is none.
+    pub(super) fn quantiles<const N: usize>(&self, shares: [f64; N]) -> Option<[Duration; N]> {
+        let found = match &self.many {
+            None => {
+                let mut sorted = self.few.clone();
                 sorted.sort_unstable();
-                *sorted.get(rank(share, sorted.len()))?
+                let last = sorted.len().checked_sub(1)?;
+                shares.map(|share| sorted[rank(share, sorted.len()).min(last)])
             }
-            Samples::Many(histogram) => histogram.value_at_quantile(share),
+            Some(many) => {
+                let mut all = many.clone();
+                self.few.iter().for_each(|micros| put(&mut all, *micros));
+                shares.map(|share| all.value_at_quantile(share))
+            }
         };
         // The end of the last bucket may lie behind the longest.
-        Some(Duration::from_micros(micros).min(self.max))
+        Some(found.map(|micros| Duration::from_micros(micros).min(self.max)))
     }
 
     /// How many are not longer than this, within 1 % of the length.
     pub(super) fn at_most(&self, span: Duration) -> u64 {
-        let micros = u64::try_from(span.as_micros()).unwrap_or(MICROS_MAX);
-        match &self.samples {
-            Samples::Few(few) => few.iter().filter(|given| **given <= micros).count() as u64,
-            Samples::Many(histogram) => histogram.count_between(0, micros),
-        }
+        let micros = micros(span);
+        let few = self.few.iter().filter(|given| **given <= micros).count() as u64;
+        few + self.many.as_ref().map_or(0, |many| many.count_between(0, micros))
     }
 
     pub(super) fn figures(&self) -> Option<Figures> {
         let mean = self.sum.as_nanos().checked_div(self.count.into())?;
         let mean = Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX));
-        let (p50, p99) = (self.quantile(0.5)?, self.quantile(0.99)?);
+        let [p50, p99] = self.quantiles([0.5, 0.99])?;
         Some(Figures { mean, p50, p99, max: self.max })
     }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(MICROS_MAX).min(MICROS_MAX)
 }
 
 /// The index of the nearest rank.
@@ -145,9 +138,10 @@ mod tests {
     fn lengths_without_end_take_no_memory() {
         let mut all = spread([u64::MAX / 2]);
         (0..100_000).for_each(|n| all.add(Duration::from_millis(n * n)));
-        let Samples::Many(histogram) = &all.samples else { panic!("many are kept as few") };
+        let histogram = all.many.as_ref().unwrap();
         assert!(histogram.distinct_values() * 4 < 20_000, "{} values", histogram.distinct_values());
         assert_eq!(all.at_most(Duration::MAX), 100_001);
+        assert!(all.few.len() <= FEW);
         assert_eq!(spread([1, 5, 9]).at_most(Duration::from_micros(5)), 2);
     }
 }
