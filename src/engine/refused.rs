@@ -64,7 +64,7 @@ impl<R: Clone> Engine<R> {
             .books
             .confirming
             .iter()
-            .filter(|name| self.locks.get(*name).is_none_or(known))
+            .filter(|name| self.locks.get(name).is_none_or(known))
             .cloned()
             .collect();
         for name in names {

@@ -38,7 +38,7 @@ pub(super) struct Follower {
 
 enum State {
     /// A consumer delivers.
-    Consuming(Consumer),
+    Consuming(Box<Consumer>),
     /// One is being made, without end; meanwhile records are asked for.
     Making(BoxFuture<'static, Consumer>),
 }
@@ -57,7 +57,7 @@ impl Follower {
     /// Makes the first consumer; where that fails for now, it is enough that records can be asked for.
     pub(super) async fn begin(source: Source) -> Result<Self, StoreError> {
         let begun = match Consumer::make(&source, 0).await {
-            Ok(consumer) => Ok(State::Consuming(consumer)),
+            Ok(consumer) => Ok(State::Consuming(Box::new(consumer))),
             Err(error) if error.is_retryable() => source.after(0).await.map(|_| source.make(0)),
             Err(error) => Err(error),
         };
@@ -86,7 +86,7 @@ impl Follower {
                 },
                 State::Making(made) => tokio::select! {
                     consumer = made => {
-                        self.state = State::Consuming(consumer);
+                        self.state = State::Consuming(Box::new(consumer));
                         None
                     }
                     asked = self.source.ask_after(self.seen) => match asked {
