@@ -19,8 +19,6 @@ mod live;
 #[cfg(test)]
 mod measures;
 #[cfg(test)]
-mod model;
-#[cfg(test)]
 mod observability;
 #[cfg(test)]
 mod promises;

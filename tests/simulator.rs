@@ -1,4 +1,5 @@
-//! The simulator, in a binary of its own: it needs neither a server nor the command line, and is built optimised.
+//! The simulator and the model, in a binary of their own: they need neither a server nor the command line, and are built
+//! optimised.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,5 +7,7 @@
     reason = "a test ends where something is not as it should be"
 )]
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod sim;
