@@ -79,6 +79,9 @@ impl<R> Waiter<R> {
     }
 }
 
+/// So many are looked through faster than an index is kept, and most queues are no longer.
+const FEW: usize = 8;
+
 /// The queue of one lock, which takes no room while nobody waits.
 #[derive(Debug)]
 pub(super) struct WaitQueue<R>(Option<Box<Places<R>>>);
@@ -88,7 +91,8 @@ pub(super) struct WaitQueue<R>(Option<Box<Places<R>>>);
 #[derive(Debug)]
 struct Places<R> {
     waiters: BTreeMap<i64, Box<Waiter<R>>>,
-    places: HashMap<IdHash, i64>,
+    /// Where each is, if there are more than a few.
+    index: HashMap<IdHash, i64>,
     /// The places of those who only try: they are few, and looked for after every write.
     trying: BTreeSet<i64>,
 }
@@ -101,7 +105,7 @@ impl<R> Default for WaitQueue<R> {
 
 impl<R> Default for Places<R> {
     fn default() -> Self {
-        Self { waiters: BTreeMap::new(), places: HashMap::new(), trying: BTreeSet::new() }
+        Self { waiters: BTreeMap::new(), index: HashMap::new(), trying: BTreeSet::new() }
     }
 }
 
@@ -119,18 +123,19 @@ impl<R> WaitQueue<R> {
     }
 
     pub(super) fn contains(&self, key: &IdHash) -> bool {
-        self.0.as_ref().is_some_and(|places| places.places.contains_key(key))
+        self.0.as_ref().is_some_and(|places| places.place_of(key).is_some())
     }
 
     pub(super) fn get(&self, key: &IdHash) -> Option<&Waiter<R>> {
         let places = self.0.as_ref()?;
-        places.waiters.get(places.places.get(key)?).map(Box::as_ref)
+        places.waiters.get(&places.place_of(key)?).map(Box::as_ref)
     }
 
     /// What decides about its place is not to be changed by this.
     pub(super) fn get_mut(&mut self, key: &IdHash) -> Option<&mut Waiter<R>> {
         let places = self.0.as_mut()?;
-        places.waiters.get_mut(places.places.get(key)?).map(Box::as_mut)
+        let place = places.place_of(key)?;
+        places.waiters.get_mut(&place).map(Box::as_mut)
     }
 
     /// The same acquisition was asked for again.
@@ -170,36 +175,41 @@ impl<R> WaitQueue<R> {
     }
 
     pub(super) fn remove(&mut self, key: &IdHash) -> Option<Waiter<R>> {
-        let place = *self.0.as_ref()?.places.get(key)?;
+        let place = self.0.as_ref()?.place_of(key)?;
         self.take(place)
     }
 
     fn take(&mut self, place: i64) -> Option<Waiter<R>> {
         let places = self.0.as_mut()?;
-        let waiter = places.waiters.remove(&place)?;
-        places.places.remove(&waiter.key);
-        places.trying.remove(&place);
+        let waiter = places.take(place)?;
         if places.waiters.is_empty() {
             self.0 = None;
         }
-        Some(*waiter)
+        Some(waiter)
     }
 }
 
 impl<R> Places<R> {
+    fn place_of(&self, key: &IdHash) -> Option<i64> {
+        if self.waiters.len() > FEW {
+            return self.index.get(key).copied();
+        }
+        self.waiters.iter().find(|(_, waiter)| waiter.key == *key).map(|(place, _)| *place)
+    }
+
     fn ask_again(&mut self, key: &IdHash, now: Timestamp, reply: R, ask: &Acquire) {
-        let Some(place) = self.places.get(key) else { return };
-        let Some(waiter) = self.waiters.get_mut(place) else { return };
+        let Some(place) = self.place_of(key) else { return };
+        let Some(waiter) = self.waiters.get_mut(&place) else { return };
         waiter.asked_again(now, reply, ask);
         if waiter.tries {
-            self.trying.insert(*place);
+            self.trying.insert(place);
         } else {
-            self.trying.remove(place);
+            self.trying.remove(&place);
         }
     }
 
     fn position(&self, key: &IdHash) -> Option<usize> {
-        let place = *self.places.get(key)?;
+        let place = self.place_of(key)?;
         let ends = self.waiters.first_key_value().zip(self.waiters.last_key_value());
         let nearer_front = ends.is_some_and(|((first, _), (last, _))| place - first < last - place);
         Some(if nearer_front {
@@ -210,10 +220,26 @@ impl<R> Places<R> {
     }
 
     fn put(&mut self, place: i64, waiter: Waiter<R>) {
-        self.places.insert(waiter.key, place);
         if waiter.tries {
             self.trying.insert(place);
         }
+        if self.waiters.len() > FEW {
+            self.index.insert(waiter.key, place);
+        }
         self.waiters.insert(place, Box::new(waiter));
+        if self.waiters.len() == FEW + 1 {
+            self.index = self.waiters.iter().map(|(place, waiter)| (waiter.key, *place)).collect();
+        }
+    }
+
+    fn take(&mut self, place: i64) -> Option<Waiter<R>> {
+        let waiter = self.waiters.remove(&place)?;
+        self.trying.remove(&place);
+        if self.waiters.len() == FEW {
+            self.index = HashMap::new();
+        } else {
+            self.index.remove(&waiter.key);
+        }
+        Some(*waiter)
     }
 }
