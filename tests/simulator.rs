@@ -1,5 +1,5 @@
-//! The simulator and the model, in a binary of their own: they need neither a server nor the command line, and are built
-//! optimised.
+//! The simulator and the model, in a binary of their own: they need neither a server nor the command line, and are
+//! built optimised.
 
 #![allow(
     clippy::unwrap_used,

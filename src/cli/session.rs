@@ -178,7 +178,8 @@ fn forbidden(message: String) -> CommandError {
     let hint = if message.contains("subscribe to _INBOX.") {
         "users of `natslock admin permissions` hear their own inboxes only: give --inbox-prefix _INBOX.OWNER"
     } else {
-        "the user's permissions must allow it, in the configuration of the NATS server; --owner must be whom they are for"
+        "the user's permissions must allow it, in the configuration of the NATS server; --owner must be whom they \
+         are for"
     };
     CommandError::new(Kind::Forbidden, message).hint(hint)
 }

@@ -78,10 +78,10 @@ mod tests {
     use super::super::holder::Holder;
     use super::super::queue::Waiter;
     use super::*;
-    use crate::types::Timestamp;
+    use crate::types::{OwnerName, Timestamp};
 
-    /// An answer goes to a subject, in a format.
-    type To = (Arc<str>, bool);
+    /// An answer goes to a subject, in a format; and who asked for what is known.
+    type To = (Arc<str>, OwnerName, Option<LockName>, u8, u8);
 
     /// A held lock is to take at most 1 KiB of the leader's memory with all indexes, a waiter as much.
     #[test]

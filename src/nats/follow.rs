@@ -16,7 +16,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
 use serde_json::json;
-use tokio::sync::watch;
 
 use super::api::ApiError;
 use super::connect::Connection;
@@ -49,8 +48,6 @@ pub(super) struct Source {
     pub(super) connection: Connection,
     pub(super) stream: String,
     pub(super) prefix: String,
-    /// The highest revision that a write of ours was acknowledged with.
-    pub(super) written: watch::Receiver<u64>,
 }
 
 impl Follower {

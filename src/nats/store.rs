@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::acks::{Acks, Expected};
 use super::answer::{Written, outcome};
@@ -56,8 +55,6 @@ struct Shared {
     prefix: String,
     acks: Acks,
     gather: Gather,
-    /// The highest revision that was acknowledged: what is followed has to come that far.
-    written: watch::Sender<u64>,
 }
 
 /// A message of a write that is ready to go.
@@ -83,8 +80,7 @@ impl NatsStore {
             other => StoreError::Unavailable(other.to_string()),
         })?;
         let (stream, prefix) = (config.stream(), config.subject_prefix());
-        let (gather, written) = (Gather::new(), watch::Sender::new(0));
-        let shared = Shared { connection, config, stream, prefix, acks, gather, written };
+        let shared = Shared { connection, config, stream, prefix, acks, gather: Gather::new() };
         let store = Self { shared: Arc::new(shared) };
         store.check_writable().await?;
         Ok(store)
@@ -170,9 +166,7 @@ impl NatsStore {
         })
         .await;
         match answered {
-            Some(Ok(Some(message))) => {
-                self.noted(outcome(&message, &Written { stream: &self.shared.stream, batch }))
-            }
+            Some(Ok(Some(message))) => outcome(&message, &Written { stream: &self.shared.stream, batch }),
             Some(Err(refused)) => refused,
             // A copy that was sent, or waits in the library's queue, may still be carried out.
             Some(Ok(None)) | None => {
@@ -184,17 +178,6 @@ impl NatsStore {
                 WriteOutcome::Unknown
             }
         }
-    }
-
-    fn noted(&self, outcome: WriteOutcome) -> WriteOutcome {
-        if let WriteOutcome::Acknowledged(revision) = outcome {
-            self.shared.written.send_if_modified(|highest| {
-                let rises = revision.get() > *highest;
-                *highest = revision.get().max(*highest);
-                rises
-            });
-        }
-        outcome
     }
 
     /// In order, on one connection; the server puts a batch together by the order of arrival.
@@ -285,7 +268,6 @@ impl Store for NatsStore {
             connection: shared.connection.clone(),
             stream: shared.stream.clone(),
             prefix: shared.prefix.clone(),
-            written: shared.written.subscribe(),
         };
         Ok(Follower::begin(source).await?.deliveries().boxed())
     }

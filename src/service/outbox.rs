@@ -51,8 +51,9 @@ pub(super) struct Outbox<T, C> {
     shard: ShardId,
     /// Where the server says that nobody took a grant: this and the grant's number.
     notices: String,
-    /// The latest events where they are kept, and how many there were before them.
+    /// Whether events are kept for who looks.
     keeps: bool,
+    /// The latest events, and how many there were before them.
     latest: VecDeque<Bytes>,
     forgotten: u64,
 }

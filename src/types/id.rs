@@ -84,8 +84,9 @@ impl fmt::Debug for LeaseId {
 ///
 /// An id that somebody presents is never compared with one that is kept, because none is kept: it is hashed, and
 /// hashes are compared, of the same owner only. That is done in constant time: how long it takes does not tell how
-/// many bits agree, from which somebody who could measure it might learn a hash, and try ids against it at home. (Maps of ids hash them with a secret of their own; the
-/// order of two hashes is not told in constant time, and decides nothing that anybody asks for.)
+/// many bits agree, from which somebody who could measure it might learn a hash, and try ids against it at home. (Maps
+/// of ids hash them with a secret of their own; the order of two hashes is not told in constant time, and decides
+/// nothing that anybody asks for.)
 #[derive(Clone, Copy, PartialOrd, Ord)]
 pub struct IdHash([u8; Self::BYTES]);
 

@@ -100,6 +100,28 @@ async fn batches_stay_together_while_others_write() {
     tokio::join!(join_all(others), batches);
 }
 
+/// The consumer is asked for 4 096 records at a time, and such an answer has no end of its own.
+#[tokio::test]
+async fn more_than_one_answer_holds_is_delivered_without_a_gap() {
+    const BATCHES: u64 = 9;
+    const EACH: u64 = 999;
+    let server = NatsServer::start().await;
+    let store = served(&server).await;
+    for batch in 0..BATCHES {
+        let key = |number: u64| lock(&format!("l.{batch}.{number}"));
+        let writes = (0..EACH).map(|number| cas(key(number), Revision::NONE, "batch")).collect();
+        let outcome = store.write_batch(Batch { writes, guard: None }).await;
+        assert!(matches!(outcome, WriteOutcome::Acknowledged(_)), "{outcome:?}");
+    }
+    let mut deliveries = answered(store.follow().await);
+    let first = bucket("test").first_sequence.get();
+    for revision in first..first + BATCHES * EACH {
+        assert_eq!(next_entry(&mut deliveries).await.revision.get(), revision);
+    }
+    let last = written(&store, cas(lock("a"), Revision::NONE, "a")).await;
+    assert_eq!(next_entry(&mut deliveries).await.revision, last);
+}
+
 #[tokio::test]
 async fn the_largest_batch_is_taken() {
     let server = NatsServer::start().await;
