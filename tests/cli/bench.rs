@@ -198,19 +198,31 @@ async fn a_bare_coordinator_counts_nothing_and_tells_of_nothing() {
 }
 
 #[test]
-fn the_overhead_is_told_pair_by_pair() {
-    let words = ["bench", "overhead", "--workload", "w1,w3", "--pairs", "2", "--seconds", "1s", "--json"];
+fn the_overhead_is_told_with_how_sure_it_is() {
+    let words = ["bench", "overhead", "--workload", "w1,w3", "--pairs", "6", "--seconds", "0.5s", "--json"];
     let found = Program::new("").run(&words).done().json();
-    let told: Vec<_> =
-        found.as_array().unwrap().iter().map(|found| (&found["workload"], &found["part"])).collect();
+    let found = found.as_array().unwrap();
+    let told: Vec<_> = found.iter().map(|found| (&found["workload"], &found["part"])).collect();
     let [events, figures] = [&"events".into(), &"figures, http".into()];
     let [w1, w3] = [&"W1".into(), &"W3".into()];
     assert_eq!(told, [(w1, events), (w1, figures), (w3, events), (w3, figures)]);
-    for compared in
-        found.as_array().unwrap().iter().flat_map(|found| [&found["rate"], &found["processor_us"]])
-    {
-        let [lower, middle, upper] = [0, 1, 2].map(|index| number(&compared["quartiles"][index]));
-        assert!(0.0 < lower && lower <= middle && middle <= upper && upper < 100.0, "{compared}");
-        assert!(compared["ratios"].as_array().unwrap().len() == 2 && number(&compared["without"]) > 0.0);
+    for compared in found.iter().flat_map(|found| [&found["rate"], &found["processor_us"]]) {
+        let [low, high] = [0, 1].map(|end| number(&compared["interval"][end]));
+        let change = number(&compared["change"]);
+        assert!(-1.0 < low && low <= change && change <= high && high < 100.0, "{compared}");
+        assert!(compared["ratios"].as_array().unwrap().len() == 6 && number(&compared["without"]) > 0.0);
     }
+    let goal = |found: &Value| (number(&found["rate"]["interval"][0]), found["goal"].clone());
+    for (low, verdict) in [&found[1], &found[3]].map(goal) {
+        assert_eq!(verdict == "met", low > -0.03, "{verdict} {low}");
+    }
+    assert_eq!((&found[0]["goal"], &found[2]["goal"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_few_pairs_make_nothing_sure() {
+    let words = ["bench", "overhead", "--workload", "w1-detached", "--pairs", "1", "--seconds", "3s"];
+    let text = Program::new("").run(&words).done().stdout;
+    let parts = ["W1d", "figures, http", "too few pairs", "open", "95 % SURE"];
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
 }

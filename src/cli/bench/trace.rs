@@ -34,6 +34,11 @@ impl Window {
         Self { from, to: from + span }
     }
 
+    /// What ended before does not count.
+    pub(super) const fn begin(self) -> Duration {
+        self.from
+    }
+
     /// Nothing new is begun after it.
     pub(super) const fn end(self) -> Duration {
         self.to
