@@ -121,7 +121,7 @@ impl Coordinator {
             let begun: Result<Self, ServeError> = async {
                 let store = NatsStore::open(store_connection.clone(), bucket.clone()).await?;
                 connection.check_publishable(&probes).await.map_err(StartError::from)?;
-                let transport = NatsTransport::new(connection.clone());
+                let transport = NatsTransport::listening(connection.clone(), &options)?;
                 Ok(Self::start(store, transport, SystemClock, config.clone()).await?)
             }
             .await;

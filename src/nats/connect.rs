@@ -1,16 +1,13 @@
 //! Connections, with the settings of the client library that would hurt set right.
 
-use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ClientError, ConnectErrorKind, Event, ServerAddr, ServerError};
 
-use super::cuts::Cuts;
 use super::denials::{Action, Denial, Denials};
+use super::options::{ConnectOptions, Credentials, parse_urls, shown};
 use super::transport::WHO_AM_I;
 use super::version::ServerVersion;
 use crate::clock::{Clock as _, SystemClock, within};
@@ -18,100 +15,12 @@ use crate::transport::SUBSCRIPTION_MESSAGES_MAX;
 use crate::transport::subject::check_publishable;
 
 /// A dead server is noticed after about three of these; the library's own 60 s would be minutes.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two attempts to connect again: at most this, where the library goes up to 4 s.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(250);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// One address may take so long, so that a dead one in a list does not use up the time of all.
-const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How to connect.
-#[derive(Debug, Clone)]
-pub struct ConnectOptions {
-    /// The servers, `nats://host:port` or `tls://host:port`; more are learnt from the first that answers.
-    pub urls: Vec<String>,
-    /// Who connects.
-    pub credentials: Credentials,
-    /// The certificates.
-    pub tls: Tls,
-    /// Where answers go: `_INBOX` where nothing is said.
-    pub inbox_prefix: Option<String>,
-    /// The name that the server shows.
-    pub name: Option<String>,
-    /// Do not deliver this connection's messages to its own subscriptions.
-    pub no_echo: bool,
-    /// How long the first connection may take. Later ones are tried for ever.
-    pub timeout: Duration,
-    /// Where the first connection fails for want of an answer, try again, for ever.
-    pub keep_trying: bool,
-}
-
-impl Default for ConnectOptions {
-    fn default() -> Self {
-        Self {
-            urls: vec!["nats://127.0.0.1:4222".into()],
-            credentials: Credentials::None,
-            tls: Tls::default(),
-            inbox_prefix: None,
-            name: None,
-            no_echo: false,
-            timeout: Duration::from_secs(5),
-            keep_trying: false,
-        }
-    }
-}
-
-impl ConnectOptions {
-    /// The defaults, for this server, or for several that are separated by commas.
-    pub fn to(urls: &str) -> Self {
-        Self { urls: urls.split(',').map(|url| url.trim().to_owned()).collect(), ..Self::default() }
-    }
-}
-
-/// Who connects.
-#[derive(Clone, Default)]
-pub enum Credentials {
-    /// Nobody in particular, or who stands in the URL.
-    #[default]
-    None,
-    /// A credentials file with a JWT and a key.
-    File(PathBuf),
-    /// The seed of an nkey.
-    NkeySeed(String),
-    /// A user and a password.
-    User {
-        /// The user.
-        name: String,
-        /// The password.
-        password: String,
-    },
-    /// A token.
-    Token(String),
-}
-
-/// Without the secrets.
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::NkeySeed(_) => f.write_str("NkeySeed(..)"),
-            Self::User { name, .. } => f.debug_struct("User").field("name", name).finish_non_exhaustive(),
-            Self::Token(_) => f.write_str("Token(..)"),
-        }
-    }
-}
-
-/// The certificates of a connection. The system's authorities are trusted where none is named.
-#[derive(Debug, Clone, Default)]
-pub struct Tls {
-    /// The only authority to trust, as a PEM file.
-    pub authority: Option<PathBuf>,
-    /// This client's certificate and its key, as PEM files.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// Refuse to connect without TLS.
-    pub required: bool,
-}
+pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection that could not be made.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -235,7 +144,7 @@ pub async fn connect(options: &ConnectOptions) -> Result<Connection, ConnectErro
 /// Tries each server once.
 async fn attempt(options: &ConnectOptions, addresses: &[ServerAddr]) -> Result<Connection, ConnectError> {
     let denials = Denials::new();
-    let library = library_options(options, denials.clone()).await?;
+    let library = library_options(options, addresses, denials.clone()).await?;
     let urls = || shown(addresses);
     let connected = within(&SystemClock, options.timeout, library.connect(addresses)).await;
     let client = match connected {
@@ -262,10 +171,10 @@ fn explain(error: &async_nats::ConnectError, urls: String) -> ConnectError {
 
 async fn library_options(
     options: &ConnectOptions,
+    addresses: &[ServerAddr],
     denials: Denials,
 ) -> Result<async_nats::ConnectOptions, ConnectError> {
     let inboxes = options.inbox_prefix.clone().unwrap_or_else(|| "_INBOX".into());
-    let cuts = Mutex::new(Cuts::default());
     let mut library = async_nats::ConnectOptions::new()
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(REQUEST_TIMEOUT))
@@ -274,9 +183,6 @@ async fn library_options(
         .reconnect_delay_callback(reconnect_delay)
         .event_callback(move |event| {
             note(&event, &denials, &inboxes);
-            if matches!(event, Event::Disconnected) {
-                note_cut(&cuts);
-            }
             std::future::ready(())
         })
         .require_tls(options.tls.required);
@@ -297,7 +203,7 @@ async fn library_options(
     if let Some((certificate, key)) = &options.tls.identity {
         library = library.add_client_certificate(certificate.clone(), key.clone());
     }
-    with_credentials(library, &options.credentials).await
+    with_credentials(library, &options.login(addresses)).await
 }
 
 async fn with_credentials(
@@ -318,7 +224,7 @@ async fn with_credentials(
 
 /// At once the first time, then 50 to 250 ms, so that the clients of a server that comes back do not come all
 /// together.
-fn reconnect_delay(attempts: usize) -> Duration {
+pub(super) fn reconnect_delay(attempts: usize) -> Duration {
     if attempts <= 1 {
         return Duration::ZERO;
     }
@@ -356,16 +262,6 @@ fn note(event: &Event, denials: &Denials, inboxes: &str) {
     }
 }
 
-/// Bytes that are no message end the connection, and somebody may send such on purpose.
-fn note_cut(cuts: &Mutex<Cuts>) {
-    if cuts.lock().unwrap_or_else(PoisonError::into_inner).are_many(SystemClock::boot()) {
-        tracing::error!(
-            "the connection to NATS has ended ten times within a minute: if the server is well, somebody sends \
-             messages that cannot be read; its trace shows who"
-        );
-    }
-}
-
 /// True for what a server says to a user that it does not know, when it comes and, after a change of the server's
 /// configuration, while it is there.
 fn bars(event: &Event) -> bool {
@@ -379,23 +275,6 @@ fn bars(event: &Event) -> bool {
     }
 }
 
-fn parse_urls(urls: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
-    if urls.is_empty() {
-        return Err(ConnectError::BadOption("no NATS server is named".into()));
-    }
-    let parse = |url: &String| {
-        // The text may hold a password: the error does not repeat it.
-        url.parse::<ServerAddr>()
-            .map_err(|error| ConnectError::BadOption(format!("not the URL of a NATS server: {error}")))
-    };
-    urls.iter().map(parse).collect()
-}
-
-fn shown(addresses: &[ServerAddr]) -> String {
-    let show = |address: &ServerAddr| format!("{}://{}:{}", address.scheme(), address.host(), address.port());
-    addresses.iter().map(show).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,15 +286,6 @@ mod tests {
             let delay = reconnect_delay(attempts);
             assert!((Duration::from_millis(50)..=RECONNECT_DELAY_MAX).contains(&delay), "{delay:?}");
         }
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let user = Credentials::User { name: "ada".into(), password: "hunter2".into() };
-        let all = [Credentials::NkeySeed("hunter2".into()), Credentials::Token("hunter2".into()), user];
-        assert!(!format!("{all:?}").contains("hunter2"));
-        let addresses = parse_urls(&["nats://ada:hunter2@10.0.0.1:4333".into()]).unwrap();
-        assert_eq!(shown(&addresses), "nats://10.0.0.1:4333");
     }
 
     #[tokio::test]

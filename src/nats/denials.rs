@@ -120,7 +120,7 @@ impl Seen {
 }
 
 /// `Permissions Violation for Publish to "a.b"`, and the like for subscriptions.
-fn parse(error: &str) -> Option<Denial> {
+pub(super) fn parse(error: &str) -> Option<Denial> {
     let rest = error.strip_prefix("Permissions Violation for ")?;
     let action = match rest.split_once(' ')?.0 {
         "Publish" => Action::Publish,

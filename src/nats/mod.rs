@@ -17,12 +17,14 @@ mod bucket;
 mod connect;
 #[cfg(feature = "coordinator")]
 mod consumer;
-mod cuts;
 mod denials;
 #[cfg(feature = "coordinator")]
 mod follow;
 #[cfg(feature = "coordinator")]
 mod gather;
+#[cfg(feature = "coordinator")]
+mod listener;
+mod options;
 #[cfg(feature = "coordinator")]
 mod pace;
 #[cfg(feature = "coordinator")]
@@ -42,8 +44,9 @@ pub use async_nats::Client as NatsClient;
 pub use bare::Carried;
 #[cfg(feature = "coordinator")]
 pub use bucket::BucketConfig;
-pub use connect::{ConnectError, ConnectOptions, Connection, Credentials, Tls, connect};
+pub use connect::{ConnectError, Connection, connect};
 pub use denials::{Action, Denial, Denials};
+pub use options::{ConnectOptions, Credentials, Tls};
 #[cfg(feature = "coordinator")]
 pub use store::NatsStore;
 pub use transport::NatsTransport;

@@ -7,14 +7,20 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 
+#[cfg(feature = "coordinator")]
+use super::connect::ConnectError;
 use super::connect::Connection;
 use super::denials::{Action, Denial};
+#[cfg(feature = "coordinator")]
+use super::listener::Listener;
+#[cfg(feature = "coordinator")]
+use super::options::ConnectOptions;
 use crate::clock::{SystemClock, within};
 use crate::transport::subject::{check_publishable, check_subscribable};
 use crate::transport::{Message, Transport, TransportError};
 
 /// How long the server may take to confirm a subscription.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A question that the server answers by itself, to every user of every account: who am I? Nobody else can take it,
 /// not even one who listens to everything.
@@ -30,12 +36,30 @@ const REFUSAL_DELAY_MAX: Duration = Duration::from_millis(2);
 #[derive(Debug, Clone)]
 pub struct NatsTransport {
     connection: Connection,
+    #[cfg(feature = "coordinator")]
+    listener: Option<Listener>,
 }
 
 impl NatsTransport {
-    /// The transport over a connection.
+    /// The transport over a connection. What it listens to is read by the library, which ends the connection over
+    /// bytes that are no message.
     pub const fn new(connection: Connection) -> Self {
-        Self { connection }
+        Self {
+            connection,
+            #[cfg(feature = "coordinator")]
+            listener: None,
+        }
+    }
+
+    /// The transport over a connection, and over another beside it for what strangers send: bytes that are no message
+    /// do no harm there. It is made with the same options.
+    ///
+    /// # Errors
+    /// [`ConnectError::BadOption`], where the credentials cannot be read.
+    #[cfg(feature = "coordinator")]
+    pub fn listening(connection: Connection, options: &ConnectOptions) -> Result<Self, ConnectError> {
+        let listener = Some(Listener::start(options, connection.clone())?);
+        Ok(Self { connection, listener })
     }
 
     /// The connection under it.
@@ -122,6 +146,17 @@ impl Transport for NatsTransport {
     async fn subscribe(&self, subject: String) -> Result<BoxStream<'static, Message>, TransportError> {
         check_subscribable(&subject)?;
         Ok(self.connection.subscribe(&subject).await?.map(arrived).boxed())
+    }
+
+    #[cfg(feature = "coordinator")]
+    async fn listen(&self, subject: String) -> Result<BoxStream<'static, Message>, TransportError> {
+        match &self.listener {
+            Some(listener) => {
+                check_subscribable(&subject)?;
+                listener.subscribe(subject).await
+            }
+            None => self.subscribe(subject).await,
+        }
     }
 
     async fn publish(

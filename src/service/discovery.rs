@@ -18,7 +18,7 @@ use crate::wire::micro::{self, Endpoint, Inquiry, Introduction};
 pub(super) async fn listen<T: Transport>(transport: &T, me: CoordinatorId) -> BoxStream<'static, Message> {
     let mut heard = stream::SelectAll::new();
     for subject in Inquiry::heard_on(&me.to_string()) {
-        match transport.subscribe(subject).await {
+        match transport.listen(subject).await {
             Ok(messages) => heard.push(messages),
             Err(error) => tracing::info!(%error, "not to be found by nats micro"),
         }

@@ -199,7 +199,7 @@ pub(super) fn follow<S: Store, C: Clock>(store: S, clock: C, term: u64) -> Work 
 pub(super) fn subscribe<T: Transport, C: Clock>(transport: T, clock: C, subject: String, term: u64) -> Work {
     async move {
         loop {
-            match transport.subscribe(subject.clone()).await {
+            match transport.listen(subject.clone()).await {
                 Ok(requests) => return Done::Subscribed { term, requests },
                 Err(error) => tracing::warn!(%error, "the requests cannot be subscribed to"),
             }

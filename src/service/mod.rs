@@ -129,7 +129,7 @@ impl Coordinator {
         drop(store.follow().await?);
         store.read(Key::Epoch).await?;
         let requests = SubjectSpace::new(config.namespace.clone()).requests();
-        drop(transport.subscribe(requests).await?);
+        drop(transport.listen(requests).await?);
         let (commands, inbox) = mpsc::channel(1);
         let (told, status) = watch::channel(Status::Standby);
         let observer = Observer::new(&commands, status.clone(), store.clone(), clock.clone());

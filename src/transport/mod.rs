@@ -59,6 +59,18 @@ pub trait Transport: Clone + Send + Sync + 'static {
         subject: String,
     ) -> impl Future<Output = Result<BoxStream<'static, Message>, TransportError>> + Send;
 
+    /// The same for a subject to which strangers publish: bytes in a subject or a reply that are not UTF-8 arrive as
+    /// U+FFFD, and no message ends the connection, where the transport has the means.
+    ///
+    /// # Errors
+    /// As those of [`Transport::subscribe`].
+    fn listen(
+        &self,
+        subject: String,
+    ) -> impl Future<Output = Result<BoxStream<'static, Message>, TransportError>> + Send {
+        self.subscribe(subject)
+    }
+
     /// Sends a message, without waiting for anybody to get it. Where `reply` is given and nobody listens on
     /// `subject`, a message with `no_responders` arrives on `reply`.
     ///

@@ -66,7 +66,9 @@ pub fn reply_allowed_to(prefix: &ReplyPrefix, owner: &str, subject: &str) -> boo
 
 /// One subject, and nothing that a server could read as something else.
 fn is_plain(subject: &str) -> bool {
-    let harmless = |char: char| !char.is_control() && !char.is_whitespace() && !matches!(char, '*' | '>');
+    // The last is what bytes that are not UTF-8 arrive as.
+    let harmless =
+        |char: char| !char.is_control() && !char.is_whitespace() && !matches!(char, '*' | '>' | '\u{fffd}');
     subject.len() <= SUBJECT_BYTES_MAX
         && subject.split('.').all(|token| !token.is_empty() && token.chars().all(harmless))
 }

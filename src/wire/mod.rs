@@ -14,6 +14,7 @@
 //! | [`heartbeat`] | what coordinators tell each other |
 //! | [`report`] | what a coordinator tells an operator who recovers its shard |
 //! | [`record`] | what is stored |
+//! | [`frame`] | what a NATS server says |
 
 #[cfg(test)]
 mod arbitrary;
@@ -21,6 +22,8 @@ pub mod bucket;
 pub mod event;
 mod fields;
 pub mod format;
+#[cfg(feature = "coordinator")]
+pub mod frame;
 #[cfg(feature = "coordinator")]
 pub mod heartbeat;
 pub mod inbox;

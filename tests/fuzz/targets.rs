@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use natslock::types::{Key, LockName, Namespace, OwnerName, ShardId};
 use natslock::wire::event::{self, Heard};
+use natslock::wire::frame::{self, Frame};
 use natslock::wire::heartbeat::Heartbeat;
 use natslock::wire::inbox::{ReplyPrefix, reply_allowed};
 use natslock::wire::micro::Inquiry;
@@ -14,13 +16,13 @@ use natslock::wire::report::Report;
 use natslock::wire::request::{self, Asked};
 use natslock::wire::stats::{self, Figures, Spread};
 use natslock::wire::subject::{EventSubject, SubjectSpace};
-use natslock::wire::{Format, reply};
+use natslock::wire::{DecodeError, Format, reply};
 
 /// One of them.
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by the names of their corpora.
-pub(crate) const ALL: [(&str, Target); 9] = [
+pub(crate) const ALL: [(&str, Target); 10] = [
     ("request", request),
     ("reply", reply),
     ("stats", stats),
@@ -29,6 +31,7 @@ pub(crate) const ALL: [(&str, Target); 9] = [
     ("record", record),
     ("heartbeat", heartbeat),
     ("subject", subject),
+    ("frame", frame),
     ("name", name),
 ];
 
@@ -156,6 +159,30 @@ pub(crate) fn subject(input: &[u8]) {
     if let Ok(prefix) = subject.parse::<ReplyPrefix>() {
         assert!(prefix.as_str().ends_with('.') && harmless(&format!("{}x", prefix.as_str()), ""));
     }
+}
+
+/// What a server says: whole, and cut in two.
+pub(crate) fn frame(input: &[u8]) {
+    let at = input.first().map_or(0, |byte| usize::from(*byte) % (input.len() + 1));
+    let (one, other) = input.split_at(at);
+    assert_eq!(frames(&[one, other]), frames(&[input]));
+}
+
+/// All frames up to the first error, and how many bytes are left.
+fn frames(pieces: &[&[u8]]) -> (Vec<Frame>, Option<DecodeError>, usize) {
+    let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        loop {
+            match frame::take(&mut buffer) {
+                Ok(Some(frame)) => found.push(frame),
+                Ok(None) => break,
+                // Nothing behind it can be read.
+                Err(error) => return (found, Some(error), 0),
+            }
+        }
+    }
+    (found, None, buffer.len())
 }
 
 /// Any name in plain text, and the same taken for an encoded one.

@@ -9,6 +9,7 @@ mod crash;
 mod discovery;
 mod faults;
 mod guards;
+mod listener;
 mod scripts;
 mod store_contract;
 mod transport;

@@ -178,6 +178,18 @@ impl Eve {
         }
     }
 
+    /// What clients of NATS cannot read, and servers pass on: whoever hears it with the library is cut off. (More such
+    /// bytes are in `malformed.rs`; the library does not send them either.)
+    async fn garble(&mut self) {
+        let client = self.connection.client().clone();
+        for verb in ["check", "acquire", "release", "list"] {
+            self.tally.attempts += 1;
+            let subject = format!("natslock.default.{verb}.eve.orders.a\u{a0}b");
+            let headers = async_nats::HeaderMap::from_iter([("a".parse().unwrap(), "b".into())]);
+            client.publish_with_headers(subject, headers, "{}".into()).await.unwrap();
+        }
+    }
+
     /// Alice's lock under ids and tokens of all kinds, Alice's own requests as they were heard among them.
     async fn steal(&mut self, alices: &[String], token: u64) {
         let tokens = [0, 1, token - 1, token, token + 1, token + 256, u64::MAX];
@@ -218,6 +230,7 @@ impl Eve {
             self.round += 1;
             self.trespass(token).await;
             self.trick_replies().await;
+            self.garble().await;
             self.steal(alices, token).await;
             self.flood().await;
         }

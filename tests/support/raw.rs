@@ -12,6 +12,7 @@ impl Raw {
         let url = server.url();
         let stream = TcpStream::connect(url.strip_prefix("nats://").unwrap()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
         let mut raw = Self(BufReader::new(stream));
         assert!(raw.line().starts_with("INFO "));
         let options = r#"{"verbose":false,"pedantic":false,"headers":true,"no_responders":true}"#;
