@@ -29,9 +29,12 @@ async fn what_was_done_is_counted_and_shown() {
         1
     );
     let shown = program.run(&["stats"]).done().stdout;
-    for words in
-        ["1 holder, 0 waiters, counted since", "4, 2 met others (50.0 %)", "jobs.a", "1 tries, 1 timeouts"]
-    {
+    for words in [
+        "1 holder, 0 waiters, counted since",
+        "4, 2 met others (50.0 %)",
+        "jobs.a",
+        "1 held by others, 1 timed out",
+    ] {
         assert!(shown.contains(words), "{words:?} is not in\n{shown}");
     }
     let none = program.run(&["stats", "--top", "0"]).done().stdout;

@@ -94,11 +94,14 @@ fn counters(total: &Figures) -> Vec<(&'static str, String)> {
         ("grants", format!("{}, {} by hand-over", total.grants, total.handovers)),
         (
             "not granted",
-            format!("{} tries, {} timeouts, {} cancelled", total.held, total.timeouts, total.cancels),
+            format!(
+                "{} held by others, {} timed out, {} cancelled",
+                total.held, total.timeouts, total.cancels
+            ),
         ),
         ("expired", total.expiries.to_string()),
         ("takeovers", total.takeovers.to_string()),
-        ("writes", format!("{} in doubt, {} conflicts", total.in_doubt, total.conflicts)),
+        ("writes", format!("{} in doubt, {} in conflict", total.in_doubt, total.conflicts)),
     ];
     if !total.refusals.is_empty() {
         let refusals = total.refusals.iter().map(|(code, count)| format!("{count} {}", tame(code)));

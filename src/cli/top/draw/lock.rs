@@ -51,7 +51,7 @@ fn sentences(figures: &Figures) -> [String; 2] {
     };
     [
         format!(
-            "{} acquires, {:.1} % met others; {} handed over, {} timeouts, {} expired",
+            "{} acquires, {:.1} % met others; {} handed over, {} timed out, {} expired",
             figures.acquires,
             figures.contention_rate * 100.0,
             figures.handovers,
