@@ -54,7 +54,7 @@ pub(super) struct Outbox<T, C> {
     /// Whether events are kept for who looks.
     keeps: bool,
     /// The latest events, and how many there were before them.
-    latest: VecDeque<Bytes>,
+    latest: VecDeque<Vec<u8>>,
     forgotten: u64,
 }
 
@@ -113,23 +113,30 @@ impl<T: Transport, C: Clock> Outbox<T, C> {
     pub(super) async fn event(&mut self, epoch: Epoch, what: &Event) {
         let body = event::encode(epoch, what);
         if self.keeps {
-            self.keep(body.clone());
+            self.keep(&body);
         }
         self.send(self.subjects.event(what.kind, &what.name), None, body).await;
     }
 
-    fn keep(&mut self, event: Bytes) {
+    /// Keeps a copy in the room of the oldest: what is sent is freed as soon as it has left.
+    fn keep(&mut self, event: &[u8]) {
+        let mut room = Vec::new();
         if self.latest.len() >= LATEST_MAX {
-            self.latest.pop_front();
+            room = self.latest.pop_front().unwrap_or_default();
             self.forgotten += 1;
         }
-        self.latest.push_back(event);
+        room.clear();
+        room.extend_from_slice(event);
+        self.latest.push_back(room);
     }
 
     /// The events behind the first `seen` that are still known, and how many there were altogether.
     pub(super) fn events_after(&self, seen: u64) -> (Vec<Bytes>, u64) {
         let known = usize::try_from(seen.saturating_sub(self.forgotten)).unwrap_or(usize::MAX);
-        (self.latest.iter().skip(known).cloned().collect(), self.forgotten + self.latest.len() as u64)
+        (
+            self.latest.iter().skip(known).map(|event| Bytes::copy_from_slice(event)).collect(),
+            self.forgotten + self.latest.len() as u64,
+        )
     }
 
     /// Tells everybody that a leader has taken over.

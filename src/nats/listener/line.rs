@@ -18,8 +18,9 @@ use crate::nats::options::ConnectOptions;
 use crate::wire::DecodeError;
 use crate::wire::frame::{self, Frame};
 
-/// Room for so much is made before each look at what has come.
-const READ_BYTES: usize = 64 * 1024;
+/// Room for so much is made at a time, when there is hardly any left. (Messages that nobody has dealt with yet share it.)
+const ROOM_BYTES: usize = 64 * 1024;
+const ROOM_BYTES_MIN: usize = 4 * 1024;
 /// How long a server may take what is said to it, which is a few bytes now and then.
 const SAY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -126,7 +127,9 @@ impl Line {
     /// # Cancel safety
     /// Nothing is lost.
     pub(super) async fn read(&mut self) -> Result<(), Cut> {
-        self.buffer.reserve(READ_BYTES);
+        if self.buffer.capacity() - self.buffer.len() < ROOM_BYTES_MIN {
+            self.buffer.reserve(ROOM_BYTES);
+        }
         match self.stream.read_buf(&mut self.buffer).await? {
             0 => Err(Cut::Io(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
