@@ -117,12 +117,12 @@ impl Coordinator {
             replicas,
             first_sequence: first_revision(SystemClock::wall()),
         };
+        let transport = NatsTransport::listening(connection.clone(), &options)?;
         loop {
             let begun: Result<Self, ServeError> = async {
                 let store = NatsStore::open(store_connection.clone(), bucket.clone()).await?;
                 connection.check_publishable(&probes).await.map_err(StartError::from)?;
-                let transport = NatsTransport::listening(connection.clone(), &options)?;
-                Ok(Self::start(store, transport, SystemClock, config.clone()).await?)
+                Ok(Self::start(store, transport.clone(), SystemClock, config.clone()).await?)
             }
             .await;
             let error = match begun {

@@ -168,6 +168,23 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         }
     }
 
+    /// A leader that is sure of its leadership would keep it for ever without serving anybody. One that is not may be
+    /// without any connection, and tries on.
+    pub(super) async fn handle_deaf(&mut self, now: Now, term: u64) {
+        let serving = self.serving.as_ref().filter(|serving| serving.number == term);
+        match serving.map(|serving| serving.engine.term().acts(now.boot)) {
+            Some(true) => self.give_up(now).await,
+            Some(false) => self.subscribe(term),
+            None => {}
+        }
+    }
+
+    /// Resigns and ends, so that another can lead.
+    pub(super) async fn give_up(&mut self, now: Now) {
+        tracing::error!("requests cannot be heard: resigning");
+        self.stop(now, oneshot::channel().0).await;
+    }
+
     /// Tells those who wait, falls silent, and writes the resignation.
     pub(super) async fn stop(&mut self, now: Now, told: oneshot::Sender<()>) {
         if let Some(serving) = &mut self.serving {

@@ -11,7 +11,7 @@ use super::leadership::ShardRead;
 use crate::clock::Clock;
 use crate::engine::message::{EntryContent, FREE_RECORD_TTL, GuardedBatch, LockWrite, WriteOutcome};
 use crate::store::{Batch, Delivery, Guard, Store, StoreError, Write};
-use crate::transport::{Message, Transport};
+use crate::transport::{DEAF_MAX, Message, Transport};
 use crate::types::{AttemptId, Epoch, Key, LockName, Revision};
 use crate::wire::record::{EpochRecord, JournalRecord, LeaseRecord, RecordError, decode_lock, encode_lock};
 
@@ -52,6 +52,10 @@ pub(super) enum Done {
     Subscribed {
         term: u64,
         requests: BoxStream<'static, Message>,
+    },
+    /// Nothing can be heard for [`DEAF_MAX`].
+    Deaf {
+        term: u64,
     },
     Identified(Option<String>),
 }
@@ -195,13 +199,17 @@ pub(super) fn follow<S: Store, C: Clock>(store: S, clock: C, term: u64) -> Work 
     .boxed()
 }
 
-/// Subscribes to the requests, as often as it takes.
+/// Subscribes to the requests, as often as it takes, for [`DEAF_MAX`].
 pub(super) fn subscribe<T: Transport, C: Clock>(transport: T, clock: C, subject: String, term: u64) -> Work {
     async move {
+        let until = clock.now().boot + DEAF_MAX;
         loop {
             match transport.listen(subject.clone()).await {
                 Ok(requests) => return Done::Subscribed { term, requests },
                 Err(error) => tracing::warn!(%error, "the requests cannot be subscribed to"),
+            }
+            if clock.now().boot >= until {
+                return Done::Deaf { term };
             }
             clock.sleep_until(clock.now().boot + RETRY_AFTER).await;
         }

@@ -18,6 +18,8 @@ mod report;
 mod requests;
 mod serving;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

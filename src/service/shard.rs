@@ -221,6 +221,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             Input::Command(Some(Command::Shutdown(told))) => self.stop(now, told).await,
             // A coordinator whose owner is gone ends like one that was told to.
             Input::Command(None) => self.stop(now, oneshot::channel().0).await,
+            Input::Done(Done::Deaf { term }) => self.handle_deaf(now, term).await,
             Input::Done(done) => self.handle_done(now, done),
             Input::Record(record) => self.handle_record(now, record),
             Input::Heartbeat(Some(message)) => self.handle_heartbeat(now, &message),
@@ -228,7 +229,8 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             Input::Inquiry(Some(message)) => self.handle_inquiry(message).await,
             Input::Request(Some(message)) => self.handle_request(now, message).await,
             Input::Discovery(message) => self.introduce(&message).await,
-            Input::Heartbeat(None) | Input::Notice(None) | Input::Inquiry(None) | Input::Request(None) => {
+            Input::Request(None) => self.give_up(now).await,
+            Input::Heartbeat(None) | Input::Notice(None) | Input::Inquiry(None) => {
                 // The connection is closed for good: nothing can be led without it.
                 tracing::error!("the connection is closed");
                 self.over = true;
@@ -282,6 +284,8 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             Done::LeaseRead { revision, record } => {
                 self.leadership.handle_lease_read(now.boot, revision, record);
             }
+            // It resigns, or its term is over.
+            Done::Deaf { .. } => {}
             Done::Identified(found) => self.handle_identity(found),
         }
     }
@@ -356,8 +360,13 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             return;
         }
         serving.loaded = true;
-        let subject = self.subjects.requests();
-        self.work.push(io::subscribe(self.transport.clone(), self.clock.clone(), subject, serving.number));
+        let term = serving.number;
+        self.subscribe(term);
+    }
+
+    pub(super) fn subscribe(&self, term: u64) {
+        let (transport, clock) = (self.transport.clone(), self.clock.clone());
+        self.work.push(io::subscribe(transport, clock, self.subjects.requests(), term));
     }
 
     fn handle_heartbeat(&mut self, now: Now, message: &Message) {

@@ -8,6 +8,7 @@ mod shared;
 pub mod subject;
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -18,6 +19,10 @@ pub use shared::SharedTransport;
 
 /// A subscription that is so many messages behind loses the newest.
 pub const SUBSCRIPTION_MESSAGES_MAX: usize = 65_536;
+
+/// Whoever leads and hears nothing for so long, although all else is well, gives up, so that another can lead. There
+/// may be no room for one more connection, for instance.
+pub const DEAF_MAX: Duration = Duration::from_secs(10);
 
 /// A message as it arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +65,8 @@ pub trait Transport: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<BoxStream<'static, Message>, TransportError>> + Send;
 
     /// The same for a subject to which strangers publish: bytes in a subject or a reply that are not UTF-8 arrive as
-    /// U+FFFD, and no message ends the connection, where the transport has the means.
+    /// U+FFFD, and no message ends the connection, where the transport has the means. The stream ends where it cannot
+    /// go on: also where nothing can be heard for [`DEAF_MAX`] although the rest of the transport is well.
     ///
     /// # Errors
     /// As those of [`Transport::subscribe`].

@@ -33,6 +33,7 @@ trait Erased: Send + Sync {
         &self,
         subject: String,
     ) -> BoxFuture<'_, Result<BoxStream<'static, Message>, TransportError>>;
+    fn listen(&self, subject: String) -> BoxFuture<'_, Result<BoxStream<'static, Message>, TransportError>>;
     fn publish(
         &self,
         subject: String,
@@ -50,6 +51,10 @@ impl<T: Transport> Erased for T {
         subject: String,
     ) -> BoxFuture<'_, Result<BoxStream<'static, Message>, TransportError>> {
         Transport::subscribe(self, subject).boxed()
+    }
+
+    fn listen(&self, subject: String) -> BoxFuture<'_, Result<BoxStream<'static, Message>, TransportError>> {
+        Transport::listen(self, subject).boxed()
     }
 
     fn publish(
@@ -77,6 +82,10 @@ impl<T: Transport> Erased for T {
 impl Transport for SharedTransport {
     async fn subscribe(&self, subject: String) -> Result<BoxStream<'static, Message>, TransportError> {
         self.0.subscribe(subject).await
+    }
+
+    async fn listen(&self, subject: String) -> Result<BoxStream<'static, Message>, TransportError> {
+        self.0.listen(subject).await
     }
 
     async fn publish(

@@ -67,7 +67,9 @@ async fn a_subscription_that_is_dropped_is_taken_back() {
     let transport = listening(&server.options()).await;
     let other = server.connect().await;
     let asked = async || other.bare_request("a.b", "x".into()).await.map_err(|error| error.to_string());
-    let heard = transport.listen("a.*".into()).await.unwrap();
+    let mut heard = transport.listen("a.*".into()).await.unwrap();
+    NatsTransport::new(other.clone()).publish("a.b".into(), None, "x".into()).await.unwrap();
+    assert!(within(&SystemClock, PATIENCE, heard.next()).await.flatten().is_some());
     drop(heard);
     eventually("nobody listens", async || asked().await.is_err_and(|why| why.contains("no responders")))
         .await;

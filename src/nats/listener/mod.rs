@@ -36,12 +36,11 @@ use super::connect::{ADDRESS_TIMEOUT, ConnectError, Connection, PING_INTERVAL, r
 use super::options::{ConnectOptions, parse_urls};
 use super::transport::CONFIRM_TIMEOUT;
 use crate::clock::{Clock as _, SystemClock, within};
-use crate::transport::{Message, SUBSCRIPTION_MESSAGES_MAX, TransportError};
+use crate::transport::{DEAF_MAX, Message, SUBSCRIPTION_MESSAGES_MAX, TransportError};
 use crate::types::Timestamp;
 
-/// A coordinator that hears nothing for so long while its other connections are well gives up, so that another can
-/// lead: there may be no room for one more connection, for instance.
-const DEAF_MAX: Duration = Duration::from_secs(10);
+/// Nor are fewer attempts than these in vain: a process that slept through [`DEAF_MAX`] has hardly tried.
+const ATTEMPTS_MIN: usize = 5;
 /// So many may ask to subscribe at a time; others wait.
 const ORDERS_MAX: usize = 16;
 
@@ -113,7 +112,7 @@ impl Deafness {
     fn goes_on(&mut self, now: Timestamp) -> (usize, bool) {
         self.attempts += 1;
         let since = *self.since.get_or_insert(now);
-        (self.attempts, now.since(since) >= DEAF_MAX)
+        (self.attempts, now.since(since) >= DEAF_MAX && self.attempts >= ATTEMPTS_MIN)
     }
 }
 
@@ -247,8 +246,18 @@ mod tests {
     fn ten_seconds_without_a_connection_are_too_long() {
         let mut deafness = Deafness::default();
         let seconds = |seconds: u64| Timestamp::from_millis(seconds * 1_000);
-        assert_eq!(deafness.goes_on(seconds(5)), (1, false));
-        assert_eq!(deafness.goes_on(seconds(14)), (2, false));
-        assert_eq!(deafness.goes_on(seconds(15)), (3, true));
+        for (attempt, second) in [(1, 5), (2, 8), (3, 9), (4, 10), (5, 14)] {
+            assert_eq!(deafness.goes_on(seconds(second)), (attempt, false));
+        }
+        assert_eq!(deafness.goes_on(seconds(15)), (6, true));
+    }
+
+    #[test]
+    fn a_process_that_has_slept_tries_again_first() {
+        let mut deafness = Deafness::default();
+        let later = |ms: u64| Timestamp::from_millis(60_000 + ms);
+        assert_eq!(deafness.goes_on(Timestamp::from_millis(0)), (1, false));
+        let given_up: Vec<_> = (1..=4).map(|number| deafness.goes_on(later(number)).1).collect();
+        assert_eq!(given_up, [false, false, false, true]);
     }
 }

@@ -141,14 +141,19 @@ impl Roster {
         }
     }
 
-    /// The server does not allow something. What it does not allow to hear is one subscription; all else ends the
-    /// connection.
+    /// The server does not allow something. What it does not allow to hear, or no longer, is one subscription, which
+    /// ends; all else ends the connection.
     fn denied(&mut self, error: String) -> Result<(), Cut> {
         let denial = parse(&error).filter(|denial| denial.action == Action::Subscribe);
         let Some(denial) = denial else { return Err(Cut::Refused(error)) };
         tracing::error!(%error, "the NATS server does not allow what natslock needs");
-        let concerned = self.entries.values_mut().filter(|entry| entry.subject == denial.subject);
-        concerned.for_each(|entry| entry.confirm(Err(TransportError::Refused(denial.to_string()))));
+        self.entries.retain(|_, entry| {
+            let is_denied = entry.subject == denial.subject;
+            if is_denied {
+                entry.confirm(Err(TransportError::Refused(denial.to_string())));
+            }
+            !is_denied
+        });
         Ok(())
     }
 }
@@ -206,6 +211,7 @@ mod tests {
         (0..2).for_each(|_| drop(roster.handle(Frame::Pong).unwrap()));
         assert!(matches!(one.confirmed.try_recv().unwrap(), Err(TransportError::Refused(_))));
         assert!(other.confirmed.try_recv().unwrap().is_ok());
+        assert!(one.messages.is_closed() && !other.messages.is_closed());
         let ended = roster.handle(Frame::Error("Stale Connection".into()));
         assert!(ended.is_err());
     }
