@@ -7,6 +7,7 @@ mod counting;
 mod discovery;
 mod holds;
 mod io;
+mod latest;
 mod observer;
 // Not a part of the interface: the simulator in tests/sim drives the real step function.
 #[doc(hidden)]

@@ -70,9 +70,10 @@ pub struct Picture {
     pub more: bool,
     /// The one lock, if anybody holds it or waits for it.
     pub detail: Option<LockView>,
-    /// The latest events, in JSON as they were sent.
+    /// The latest events, in JSON as they were sent. Of the grants and releases in one second no more than 200
+    /// are among them.
     pub events: Vec<Bytes>,
-    /// How many there were up to now.
+    /// How many of them there were up to now.
     pub events_seen: u64,
 }
 
@@ -142,7 +143,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
         }
     }
 
-    fn metrics(&self) -> String {
+    fn metrics(&mut self) -> String {
         let status = self.status.borrow().clone();
         let engine = self.serving.as_ref().map(|serving| &serving.engine);
         let standing = Standing {
@@ -154,7 +155,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             census: engine.map_or_else(Census::default, |engine| engine.census()),
         };
         let census = |name: &LockName| engine.map_or_else(Census::default, |engine| engine.census_of(name));
-        exposition::text(&self.measures, &standing, census)
+        exposition::text(&mut self.measures, &standing, census)
     }
 
     fn picture(&mut self, now: Now, wish: &Wish) -> Picture {

@@ -1,13 +1,13 @@
 //! What leaves the coordinator: replies, grants, events and signs of life.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::config::Config;
+use super::latest::Latest;
 use crate::clock::Clock;
 use crate::engine::message::{Event, Grant, GrantNumber, Now, Reply};
-use crate::service::config::Config;
 use crate::transport::{Impatient, Transport};
 use crate::types::{Epoch, LockName, OwnerName, ShardId};
 use crate::wire::heartbeat::Heartbeat;
@@ -51,15 +51,9 @@ pub(super) struct Outbox<T, C> {
     shard: ShardId,
     /// Where the server says that nobody took a grant: this and the grant's number.
     notices: String,
-    /// Whether events are kept for who looks.
-    keeps: bool,
-    /// The latest events, and how many there were before them.
-    latest: VecDeque<Vec<u8>>,
-    forgotten: u64,
+    /// Where anybody may look.
+    latest: Option<Latest>,
 }
-
-/// How many of the latest events are kept, for who looks.
-const LATEST_MAX: usize = 200;
 
 impl<T: Transport, C: Clock> Outbox<T, C> {
     pub(super) fn new(transport: T, clock: C, config: &Config) -> Self {
@@ -70,9 +64,7 @@ impl<T: Transport, C: Clock> Outbox<T, C> {
             subjects,
             shard: config.shard,
             notices,
-            keeps: config.counts,
-            latest: VecDeque::new(),
-            forgotten: 0,
+            latest: config.counts.then(Latest::default),
         }
     }
 
@@ -112,31 +104,15 @@ impl<T: Transport, C: Clock> Outbox<T, C> {
 
     pub(super) async fn event(&mut self, epoch: Epoch, what: &Event) {
         let body = event::encode(epoch, what);
-        if self.keeps {
-            self.keep(&body);
+        if let Some(latest) = &mut self.latest {
+            latest.keep(what, &body);
         }
         self.send(self.subjects.event(what.kind, &what.name), None, body).await;
     }
 
-    /// Keeps a copy in the room of the oldest: what is sent is freed as soon as it has left.
-    fn keep(&mut self, event: &[u8]) {
-        let mut room = Vec::new();
-        if self.latest.len() >= LATEST_MAX {
-            room = self.latest.pop_front().unwrap_or_default();
-            self.forgotten += 1;
-        }
-        room.clear();
-        room.extend_from_slice(event);
-        self.latest.push_back(room);
-    }
-
-    /// The events behind the first `seen` that are still known, and how many there were altogether.
+    /// The events that are kept, behind the first `seen`, and how many were kept altogether.
     pub(super) fn events_after(&self, seen: u64) -> (Vec<Bytes>, u64) {
-        let known = usize::try_from(seen.saturating_sub(self.forgotten)).unwrap_or(usize::MAX);
-        (
-            self.latest.iter().skip(known).map(|event| Bytes::copy_from_slice(event)).collect(),
-            self.forgotten + self.latest.len() as u64,
-        )
+        self.latest.as_ref().map_or((Vec::new(), 0), |latest| latest.after(seen))
     }
 
     /// Tells everybody that a leader has taken over.

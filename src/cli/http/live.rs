@@ -79,16 +79,18 @@ impl View {
         self.told = picture.recent.last().map(|second| second.number).or(self.told);
         self.wish.events_seen = picture.events_seen;
         let list = Reply::List { locks: picture.locks.clone(), next: None };
-        let detail = picture.detail.clone().map(Reply::Held);
+        let encode = |reply: &Reply| reply::encode(Format::Json, picture.epoch, reply);
+        let (stats, list) = (stats::encode(Format::Json, picture.epoch, &picture.stats), encode(&list));
+        let detail = picture.detail.clone().map(|view| encode(&Reply::Held(view)));
         let body = Body {
             namespace: picture.namespace.as_str(),
             status: status(picture),
             epoch: picture.epoch.get(),
             at_ms: picture.at.0,
-            stats: raw(&stats::encode(Format::Json, picture.epoch, &picture.stats)),
-            list: raw(&reply::encode(Format::Json, picture.epoch, &list)),
+            stats: raw(&stats),
+            list: raw(&list),
             more: picture.more,
-            detail: detail.map(|held| raw(&reply::encode(Format::Json, picture.epoch, &held))),
+            detail: detail.as_deref().map(raw),
             seconds,
             events: picture.events.iter().map(|event| raw(event)).collect(),
         };
@@ -102,12 +104,12 @@ struct Body<'a> {
     status: String,
     epoch: u64,
     at_ms: u64,
-    stats: Box<RawValue>,
-    list: Box<RawValue>,
+    stats: &'a RawValue,
+    list: &'a RawValue,
     more: bool,
-    detail: Option<Box<RawValue>>,
+    detail: Option<&'a RawValue>,
     seconds: Vec<SecondBody>,
-    events: Vec<Box<RawValue>>,
+    events: Vec<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -151,7 +153,6 @@ fn status(picture: &Picture) -> String {
 }
 
 /// JSON that was made here, as a part of other JSON.
-fn raw(json: &[u8]) -> Box<RawValue> {
-    let text = String::from_utf8_lossy(json).into_owned();
-    RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
+fn raw(json: &[u8]) -> &RawValue {
+    serde_json::from_slice(json).unwrap_or(RawValue::NULL)
 }
