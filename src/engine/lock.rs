@@ -258,8 +258,9 @@ impl<R: Clone> Lock<R> {
             books.deadlines.cancel(waiter.alarm_at, Alarm::Wait(self.name.clone(), waiter.key));
             books.wait_no_more(waiter);
         }
+        let mut holders: Vec<StoredHolder> = Vec::with_capacity(self.holders.len() + begun.len());
         let staying = self.holders.iter().filter(|holder| !leaves(holder, &taken_away));
-        let mut holders: Vec<StoredHolder> = staying.map(|holder| holder.to_stored(books.now)).collect();
+        holders.extend(staying.map(|holder| holder.to_stored(books.now)));
         holders.extend((0..=u8::MAX).zip(&begun).map(|(index, waiter)| beginning(books.now, waiter, index)));
         let kept = self.holders.iter().filter(|h| matches!(h.tenure, Tenure::Kept { stored: false, .. }));
         let kept = kept.map(|holder| holder.key).collect();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, PublishErrorKind};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 
 use super::acks::{Acks, Expected};
@@ -161,7 +161,10 @@ impl NatsStore {
         let subject = messages.last().map(|message| message.subject.clone()).unwrap_or_default();
         let mark = self.shared.connection.denials().mark();
         let answered = within(&SystemClock, ACK_TIMEOUT, async {
-            self.publish(messages, &expected).await.map_err(|error| self.unsent(&error))?;
+            // In memory of its own, which is free again before the answer comes. What a write takes is then below what
+            // allocators treat as large.
+            let published = self.publish(messages, &expected).boxed().await;
+            published.map_err(|error| self.unsent(&error))?;
             Ok(expected.arrived().await)
         })
         .await;
