@@ -48,7 +48,7 @@ impl Load {
             }
         }
         if let Some(measures) = &mut self.measures {
-            self.engine.take_facts().for_each(|fact| measures.observe(&fact));
+            self.engine.take_facts().for_each(|fact| measures.observe(fact));
         }
     }
 

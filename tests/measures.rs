@@ -70,8 +70,7 @@ impl Schedule {
                 Output::Reply { .. } | Output::Grant { .. } | Output::Event(_) => {}
             }
         }
-        let facts: Vec<_> = self.engine.take_facts().collect();
-        facts.iter().for_each(|fact| self.measures.observe(fact));
+        self.engine.take_facts().for_each(|fact| self.measures.observe(fact));
     }
 
     fn ask(&mut self, ask: Ask) {
@@ -126,12 +125,12 @@ impl Schedule {
         self.settle();
     }
 
-    fn stats(&self, prefix: &str, top: usize) -> Stats {
+    fn stats(&mut self, prefix: &str, top: usize) -> Stats {
         let engine = &self.engine;
         self.measures.stats(prefix, top, engine.census(), |name| engine.census_of(name))
     }
 
-    fn exposition(&self) -> String {
+    fn exposition(&mut self) -> String {
         let standing = Standing {
             namespace: Namespace::default(),
             shard: ShardId(0),
@@ -140,7 +139,7 @@ impl Schedule {
             epoch: 1,
             census: self.engine.census(),
         };
-        exposition::text(&self.measures, &standing, |name| self.engine.census_of(name))
+        exposition::text(&mut self.measures, &standing, |name| self.engine.census_of(name))
     }
 }
 
@@ -185,7 +184,7 @@ fn eventful() -> Schedule {
 
 #[test]
 fn an_exact_schedule_gives_exact_figures() {
-    let at = eventful();
+    let mut at = eventful();
     let stats = at.stats("", 10);
     let refusals = |codes: &[&str]| codes.iter().map(|code| ((*code).to_owned(), 1)).collect();
     let a = Figures {
@@ -301,7 +300,7 @@ fn a_hundred_thousand_names_take_no_more_room_than_a_few_hundred() {
             name: Some(name.clone()),
             what: Happening::Asked { contended: false },
         };
-        at.measures.observe(&asked);
+        at.measures.observe(asked);
         if n % 1_000 == 0 {
             at.at(n).acquire(&name.to_string(), &id, 0);
             at.acknowledged();

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::sums::Sums;
+use crate::engine::fact::{Fact, Happening};
 use crate::types::{LockName, Timestamp};
 
 /// How many names are counted one by one.
@@ -27,19 +28,17 @@ pub(super) struct Busiest {
 }
 
 impl Busiest {
-    /// A name was asked for: here is where to count that.
-    pub(super) fn asked(&mut self, now: Timestamp, name: &LockName) -> &mut Sums {
-        self.halve(now);
-        let place = match self.places.get(name) {
-            Some(place) => *place,
-            None => self.admit(name),
+    /// Takes in facts about one name, in order.
+    pub(super) fn take_in(&mut self, name: &LockName, facts: &[Fact]) {
+        let asked = |fact: &&Fact| matches!(fact.what, Happening::Asked { .. });
+        let (place, since) = match (self.places.get(name), facts.iter().position(|fact| asked(&fact))) {
+            (Some(place), _) => (*place, 0),
+            (None, Some(first)) => (self.admit(name), first),
+            (None, None) => return,
         };
-        self.weights[place] += 1;
-        &mut self.entries[place].1
-    }
-
-    pub(super) fn get_mut(&mut self, name: &LockName) -> Option<&mut Sums> {
-        self.places.get(name).map(|place| &mut self.entries[*place].1)
+        self.weights[place] += facts.iter().filter(asked).count() as u64;
+        let sums = &mut self.entries[place].1;
+        facts[since..].iter().for_each(|fact| sums.add(fact.what));
     }
 
     pub(super) fn took_over(&mut self) {
@@ -69,7 +68,8 @@ impl Busiest {
         place
     }
 
-    fn halve(&mut self, now: Timestamp) {
+    /// Halves the weights, if that is due.
+    pub(super) fn halve(&mut self, now: Timestamp) {
         let since = *self.halved_at.get_or_insert(now);
         if now.since(since) >= HALVE_EVERY {
             self.weights.iter_mut().for_each(|weight| *weight /= 2);
@@ -82,17 +82,27 @@ impl Busiest {
 mod tests {
     use super::*;
 
-    fn name(text: String) -> LockName {
-        LockName::encode(&text).unwrap()
+    const START: Timestamp = Timestamp::from_millis(0);
+
+    fn name(text: &str) -> LockName {
+        LockName::encode(text).unwrap()
+    }
+
+    fn fact(what: Happening) -> Fact {
+        Fact { at: START, name: None, what }
+    }
+
+    fn ask(busiest: &mut Busiest, text: &str) {
+        busiest.take_in(&name(text), &[fact(Happening::Asked { contended: false })]);
     }
 
     #[test]
     fn a_busy_name_is_found_among_a_hundred_thousand_others() {
-        let (mut busiest, now) = (Busiest::default(), Timestamp::from_millis(0));
+        let mut busiest = Busiest::default();
         for number in 0..100_000_u32 {
-            busiest.asked(now, &name(format!("once.{number}"))).acquires += 1;
+            ask(&mut busiest, &format!("once.{number}"));
             if number % 20 == 0 {
-                busiest.asked(now, &name("busy".into())).acquires += 1;
+                ask(&mut busiest, "busy");
             }
         }
         let (first, sums) = busiest.in_order().next().unwrap();
@@ -103,12 +113,25 @@ mod tests {
     #[test]
     fn what_was_busy_long_ago_makes_room() {
         let mut busiest = Busiest::default();
-        let minutes = |count: u64| Timestamp::from_millis(count * 60_000);
-        (0..1_000).for_each(|_| busiest.asked(minutes(0), &name("old".into())).acquires += 1);
+        (0..1_000).for_each(|_| ask(&mut busiest, "old"));
         for minute in 0..120 {
-            (0..20).for_each(|_| busiest.asked(minutes(minute), &name("new".into())).acquires += 1);
+            busiest.halve(Timestamp::from_millis(minute * 60_000));
+            (0..20).for_each(|_| ask(&mut busiest, "new"));
         }
         let order: Vec<_> = busiest.in_order().map(|(name, _)| name.as_str()).collect();
         assert_eq!(order, ["new", "old"]);
+    }
+
+    #[test]
+    fn a_name_is_counted_from_when_it_is_asked_for() {
+        let mut busiest = Busiest::default();
+        let (held, asked) = (fact(Happening::Held), fact(Happening::Asked { contended: true }));
+        let mut facts = [held.clone(), held.clone(), asked.clone(), held, asked];
+        busiest.take_in(&name("a"), &facts[..1]);
+        busiest.take_in(&name("a"), &facts[1..]);
+        facts.reverse();
+        busiest.take_in(&name("a"), &facts[3..]);
+        let counted: Vec<_> = busiest.in_order().map(|(_, sums)| (sums.acquires, sums.held)).collect();
+        assert_eq!((counted, busiest.weights), (vec![(2, 3)], vec![2]));
     }
 }

@@ -67,7 +67,8 @@ const BUCKETS_MS: [f64; 18] =
     [0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 6e5, 3.6e6];
 
 /// The text of all metrics.
-pub fn text(measures: &Measures, standing: &Standing, census: impl Fn(&LockName) -> Census) -> String {
+pub fn text(measures: &mut Measures, standing: &Standing, census: impl Fn(&LockName) -> Census) -> String {
+    let requests = measures.requests();
     let mut text = Text::new(standing);
     let total = &measures.total;
     text.one("natslock_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -76,11 +77,10 @@ pub fn text(measures: &Measures, standing: &Standing, census: impl Fn(&LockName)
     text.one("natslock_epoch", &[], standing.epoch);
     text.one("natslock_holders", &[], standing.census.holders as u64);
     text.one("natslock_waiters", &[], standing.census.waiters as u64);
-    let requests = measures.requests();
     text.many(
         "natslock_requests_total",
         "verb",
-        requests.map(|(verb, requests)| (verb.as_str(), requests.count)),
+        requests.into_iter().map(|(verb, requests)| (verb.as_str(), requests.count)),
     );
     counters(&mut text, total);
     let codes = Code::ALL.into_iter().zip(total.refusals);

@@ -40,7 +40,13 @@ pub struct Measures {
     busiest: Busiest,
     recent: Recent,
     requests: [Requests; Verb::ALL.len()],
+    /// What is not counted yet, in order.
+    pending: Vec<Fact>,
 }
+
+/// So many facts are counted together. One by one, each would find its figures displaced from the processor's caches
+/// by the work in between.
+const TOGETHER: usize = 128;
 
 /// The requests with one verb.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,26 +70,41 @@ impl Measures {
             busiest: Busiest::default(),
             recent: Recent::default(),
             requests: [Requests::default(); Verb::ALL.len()],
+            pending: Vec::new(),
         }
     }
 
     /// Takes a fact in.
-    pub fn observe(&mut self, fact: &Fact) {
-        self.total.add(fact.what);
-        self.recent.add(fact.at, fact.what);
-        let Some(name) = &fact.name else { return };
-        let sums = match fact.what {
-            Happening::Asked { .. } => Some(self.busiest.asked(fact.at, name)),
-            _ => self.busiest.get_mut(name),
-        };
-        if let Some(sums) = sums {
-            sums.add(fact.what);
+    pub fn observe(&mut self, fact: Fact) {
+        self.pending.push(fact);
+        if self.pending.len() >= TOGETHER {
+            self.settle();
         }
+    }
+
+    /// Counts what is pending.
+    fn settle(&mut self) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for fact in &pending {
+            self.total.add(fact.what);
+            self.recent.add(fact.at, fact.what);
+        }
+        if let Some(last) = pending.last() {
+            self.busiest.halve(last.at);
+        }
+        // What follows each other is often about one lock, whose name is looked for once.
+        for facts in pending.chunk_by(|one, other| one.name == other.name) {
+            if let Some(name) = &facts[0].name {
+                self.busiest.take_in(name, facts);
+            }
+        }
+        pending.clear();
+        self.pending = pending;
     }
 
     /// A request was refused before it came to the engine.
     pub fn refused(&mut self, at: Timestamp, name: Option<&LockName>, code: Code) {
-        self.observe(&Fact { at, name: name.cloned(), what: Happening::Refused(code) });
+        self.observe(Fact { at, name: name.cloned(), what: Happening::Refused(code) });
     }
 
     /// A request has arrived and could be read that far.
@@ -99,14 +120,15 @@ impl Measures {
     }
 
     /// The requests of each verb.
-    pub fn requests(&self) -> impl Iterator<Item = (Verb, Requests)> {
-        Verb::ALL.into_iter().zip(self.requests).map(|(verb, requests)| {
+    pub fn requests(&mut self) -> [(Verb, Requests); Verb::ALL.len()] {
+        self.settle();
+        Verb::ALL.map(|verb| {
             let took = match verb {
                 Verb::Acquire => self.total.acquire.sum(),
                 Verb::Release => self.total.release.sum(),
                 _ => Duration::ZERO,
             };
-            (verb, Requests { took, ..requests })
+            (verb, Requests { took, ..self.requests[verb as usize] })
         })
     }
 
@@ -117,6 +139,7 @@ impl Measures {
 
     /// The coordinator has taken over. That concerns every lock.
     pub fn took_over(&mut self) {
+        self.settle();
         self.total.takeovers += 1;
         self.busiest.took_over();
     }
@@ -124,12 +147,13 @@ impl Measures {
     /// The answer to the verb `stats`: the whole, and the busiest of the names that begin with `prefix`, the
     /// busiest first. `census` says how many hold and wait: all together, and of one name.
     pub fn stats(
-        &self,
+        &mut self,
         prefix: &str,
         top: usize,
         all: Census,
         census: impl Fn(&LockName) -> Census,
     ) -> Stats {
+        self.settle();
         let busiest = self.busiest.in_order().filter(|(name, _)| name.as_str().starts_with(prefix));
         let locks = busiest.take(top).map(|(name, sums)| (name.clone(), sums.figures(census(name))));
         Stats { since: self.since, total: self.total.figures(all), locks: locks.collect() }
@@ -137,6 +161,7 @@ impl Measures {
 
     /// The last minutes, second by second, the latest last; it is brought up to `now` first.
     pub fn recent(&mut self, now: Timestamp) -> Vec<Second> {
+        self.settle();
         self.recent.up_to(now)
     }
 }

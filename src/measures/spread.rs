@@ -10,96 +10,128 @@ use crate::wire::stats::Spread as Figures;
 const DIGITS: u8 = 2;
 /// Two days: longer than any wait or lease.
 const MICROS_MAX: u64 = 2 * 24 * 3_600 * 1_000_000;
-/// So many lengths are kept as they came: a name that comes a few times costs no histogram, and one that comes often
-/// touches its histogram once for all of them, which is what costs most.
-const FEW: usize = 24;
+/// So many lengths are kept as they came: a name that comes a few times costs no histogram. What is counted often is
+/// noted down, and seldom goes into its histogram, all at once and in order of length. The histograms of a few dozen
+/// busy names are as large as a processor's cache, and would displace from it what serving requests needs.
+const FEW: usize = 128;
 
 /// A collection of lengths of time.
 #[derive(Debug, Default)]
 pub(super) struct Spread {
+    /// The latest, in nanoseconds.
+    few: Vec<u64>,
+    /// All others.
+    many: Option<Box<Many>>,
+}
+
+#[derive(Debug, Clone)]
+struct Many {
+    sums: Plain,
+    /// In microseconds.
+    histogram: Histogram<u32>,
+}
+
+/// What is exact of any number of lengths.
+#[derive(Debug, Clone, Copy, Default)]
+struct Plain {
     count: u64,
     sum: Duration,
     max: Duration,
-    /// The latest, in microseconds, in order of arrival.
-    few: Vec<u64>,
-    /// All others.
-    many: Option<Box<Histogram<u32>>>,
 }
 
 impl Spread {
     pub(super) fn add(&mut self, span: Duration) {
-        self.count += 1;
-        self.sum = self.sum.saturating_add(span);
-        self.max = self.max.max(span);
         if self.few.len() == FEW {
-            let many = self.many.get_or_insert_with(|| Box::new(histogram()));
-            self.few.drain(..).for_each(|micros| put(many, micros));
+            self.few.sort_unstable();
+            self.many.get_or_insert_with(|| Box::new(Many::new())).add(&self.few);
+            self.few.clear();
         }
-        self.few.push(micros(span));
+        self.few.push(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    pub(super) const fn count(&self) -> u64 {
-        self.count
+    pub(super) fn count(&self) -> u64 {
+        self.sums().count
     }
 
-    pub(super) const fn sum(&self) -> Duration {
-        self.sum
+    pub(super) fn sum(&self) -> Duration {
+        self.sums().sum
+    }
+
+    fn sums(&self) -> Plain {
+        let mut sums = self.many.as_ref().map(|many| many.sums).unwrap_or_default();
+        sums.add(&self.few);
+        sums
     }
 
     /// The lengths that these shares of all are not longer than; none where there is none.
     pub(super) fn quantiles<const N: usize>(&self, shares: [f64; N]) -> Option<[Duration; N]> {
-        let found = match &self.many {
-            None => {
-                let mut sorted = self.few.clone();
-                sorted.sort_unstable();
-                let last = sorted.len().checked_sub(1)?;
-                shares.map(|share| sorted[rank(share, sorted.len()).min(last)])
-            }
-            Some(many) => {
-                let mut all = many.clone();
-                self.few.iter().for_each(|micros| put(&mut all, *micros));
-                shares.map(|share| all.value_at_quantile(share))
-            }
+        let Some(many) = &self.many else {
+            let mut sorted = self.few.clone();
+            sorted.sort_unstable();
+            let last = sorted.len().checked_sub(1)?;
+            return Some(
+                shares.map(|share| Duration::from_nanos(sorted[rank(share, sorted.len()).min(last)])),
+            );
         };
+        let mut all = many.clone();
+        all.add(&self.few);
         // The end of the last bucket may lie behind the longest.
-        Some(found.map(|micros| Duration::from_micros(micros).min(self.max)))
+        let value = |share| Duration::from_micros(all.histogram.value_at_quantile(share)).min(all.sums.max);
+        Some(shares.map(value))
     }
 
     /// How many are not longer than this, within 1 % of the length.
     pub(super) fn at_most(&self, span: Duration) -> u64 {
-        let micros = micros(span);
-        let few = self.few.iter().filter(|given| **given <= micros).count() as u64;
-        few + self.many.as_ref().map_or(0, |many| many.count_between(0, micros))
+        let few = self.few.iter().filter(|nanos| Duration::from_nanos(**nanos) <= span).count() as u64;
+        let micros = micros(span.as_micros());
+        few + self.many.as_ref().map_or(0, |many| many.histogram.count_between(0, micros))
     }
 
     pub(super) fn figures(&self) -> Option<Figures> {
-        let mean = self.sum.as_nanos().checked_div(self.count.into())?;
+        let Plain { count, sum, max } = self.sums();
+        let mean = sum.as_nanos().checked_div(count.into())?;
         let mean = Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX));
         let [p50, p99] = self.quantiles([0.5, 0.99])?;
-        Some(Figures { mean, p50, p99, max: self.max })
+        Some(Figures { mean, p50, p99, max })
     }
 }
 
-fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(MICROS_MAX).min(MICROS_MAX)
+impl Many {
+    fn new() -> Self {
+        let histogram = match Histogram::new(DIGITS) {
+            Ok(histogram) => histogram,
+            Err(error) => unreachable!("two digits are allowed: {error}"),
+        };
+        Self { sums: Plain::default(), histogram }
+    }
+
+    fn add(&mut self, nanos: &[u64]) {
+        self.sums.add(nanos);
+        for nanos in nanos {
+            // It grows up to the largest length there is, and fails only where that does not fit into memory.
+            let _ = self.histogram.record(micros((nanos / 1_000).into()));
+        }
+    }
+}
+
+impl Plain {
+    fn add(&mut self, nanos: &[u64]) {
+        self.count += nanos.len() as u64;
+        for span in nanos.iter().copied().map(Duration::from_nanos) {
+            self.sum = self.sum.saturating_add(span);
+            self.max = self.max.max(span);
+        }
+    }
+}
+
+fn micros(micros: u128) -> u64 {
+    u64::try_from(micros).map_or(MICROS_MAX, |micros| micros.min(MICROS_MAX))
 }
 
 /// The index of the nearest rank.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most a few samples")]
 fn rank(share: f64, len: usize) -> usize {
     ((share * len as f64).ceil() as usize).saturating_sub(1)
-}
-
-fn histogram() -> Histogram<u32> {
-    match Histogram::new(DIGITS) {
-        Ok(histogram) => histogram,
-        Err(error) => unreachable!("two digits are allowed: {error}"),
-    }
-}
-
-fn put(histogram: &mut Histogram<u32>, micros: u64) {
-    // It grows up to the largest length there is, and fails only where that does not fit into memory.
-    let _ = histogram.record(micros);
 }
 
 #[cfg(test)]
@@ -138,7 +170,7 @@ mod tests {
     fn lengths_without_end_take_no_memory() {
         let mut all = spread([u64::MAX / 2]);
         (0..100_000).for_each(|n| all.add(Duration::from_millis(n * n)));
-        let histogram = all.many.as_ref().unwrap();
+        let histogram = &all.many.as_ref().unwrap().histogram;
         assert!(histogram.distinct_values() * 4 < 20_000, "{} values", histogram.distinct_values());
         assert_eq!(all.at_most(Duration::MAX), 100_001);
         assert!(all.few.len() <= FEW);

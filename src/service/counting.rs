@@ -13,7 +13,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     pub(super) fn count(&mut self) {
         let Some(serving) = &mut self.serving else { return };
         for fact in serving.engine.take_facts() {
-            self.measures.observe(&fact);
+            self.measures.observe(fact);
         }
     }
 
@@ -23,7 +23,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
     }
 
     /// The answer to the verb `stats`.
-    pub(super) fn stats(&self, prefix: &str, top: usize) -> Stats {
+    pub(super) fn stats(&mut self, prefix: &str, top: usize) -> Stats {
         match &self.serving {
             Some(serving) => {
                 let engine = &serving.engine;

@@ -52,7 +52,7 @@ impl<S: Store, T: Transport, C: Clock> Shard<S, T, C> {
             role,
             host: self.config.host.clone(),
             started: self.measures.since(),
-            endpoints: endpoints.collect(),
+            endpoints: endpoints.into(),
         };
         let body = micro::encode(inquiry, &introduction);
         self.outbox.introduce(reply.to_string(), body).await;

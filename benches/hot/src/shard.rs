@@ -86,7 +86,7 @@ impl Shard {
             }
         }
         if let Some(measures) = &mut self.measures {
-            self.engine.take_facts().for_each(|fact| measures.observe(&fact));
+            self.engine.take_facts().for_each(|fact| measures.observe(fact));
         }
         count
     }
