@@ -10,6 +10,7 @@ use super::sums::Sums;
 use crate::engine::Census;
 use crate::engine::message::Code;
 use crate::types::{LockName, Namespace, ShardId};
+use crate::wire::subject::Verb;
 
 /// How many names have series of their own.
 pub const NAMED_MAX: usize = 20;
@@ -68,7 +69,7 @@ const BUCKETS_MS: [f64; 18] =
 
 /// The text of all metrics.
 pub fn text(measures: &mut Measures, standing: &Standing, census: impl Fn(&LockName) -> Census) -> String {
-    let requests = measures.requests();
+    measures.settle();
     let mut text = Text::new(standing);
     let total = &measures.total;
     text.one("natslock_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -80,7 +81,7 @@ pub fn text(measures: &mut Measures, standing: &Standing, census: impl Fn(&LockN
     text.many(
         "natslock_requests_total",
         "verb",
-        requests.into_iter().map(|(verb, requests)| (verb.as_str(), requests.count)),
+        measures.requests.iter().zip(Verb::ALL).map(|(requests, verb)| (verb.as_str(), requests.count)),
     );
     counters(&mut text, total);
     let codes = Code::ALL.into_iter().zip(total.refusals);

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The memory is bounded whatever happens: one `Sums` for the whole shard, one for each of the busiest names
-//! ([`NAMES_MAX`]), and a ring of seconds.
+//! ([`NAMES_MAX`]), a ring of seconds, and a few facts that are not counted yet: they are before anybody is told.
 
 mod busiest;
 pub mod exposition;
@@ -163,5 +163,34 @@ impl Measures {
     pub fn recent(&mut self, now: Timestamp) -> Vec<Second> {
         self.settle();
         self.recent.up_to(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pending_is_counted_before_anybody_is_told() {
+        let asked = |second: u64| Fact {
+            at: Timestamp::from_millis(second * 1_000),
+            name: LockName::encode("a").ok(),
+            what: Happening::Asked { contended: false },
+        };
+        let mut measures = Measures::new(WallTime(0));
+        measures.observe(asked(1));
+        measures.observe(asked(2));
+        let seconds = measures.recent(Timestamp::from_millis(3_000));
+        assert_eq!(seconds.iter().map(|second| second.acquires).collect::<Vec<_>>(), [1, 1]);
+        measures.observe(asked(3));
+        let stats = measures.stats("", 1, Census::default(), |_| Census::default());
+        assert_eq!((stats.total.acquires, stats.locks[0].1.acquires), (3, 3));
+        let took = Duration::from_millis(5);
+        let what = Happening::Granted { took, stood: None, wanted: true };
+        measures.observe(Fact { what, ..asked(3) });
+        let told = measures.requests().map(|(verb, requests)| (verb, requests.took));
+        assert!(told.contains(&(Verb::Acquire, took)));
+        (0..TOGETHER as u64).for_each(|second| measures.observe(asked(second)));
+        assert!(measures.pending.len() < TOGETHER);
     }
 }

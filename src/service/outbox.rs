@@ -51,7 +51,7 @@ pub(super) struct Outbox<T, C> {
     shard: ShardId,
     /// Where the server says that nobody took a grant: this and the grant's number.
     notices: String,
-    /// Where anybody may look.
+    /// The latest events, where anybody may look at them.
     latest: Option<Latest>,
 }
 
