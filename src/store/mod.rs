@@ -126,7 +126,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn read_at(&self, revision: Revision) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
     /// The last record of every key in order of revision, then every later one, without end. Records that were
-    /// overwritten before they could be delivered are skipped; a key's last record never is.
+    /// overwritten before they could be delivered are skipped, or are not where a replica that lags delivers; a key's
+    /// last record never is.
     ///
     /// # Errors
     /// The consumer could not be made.

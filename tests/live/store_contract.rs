@@ -1,13 +1,14 @@
 //! The store on real servers: the contract, and what only a real server can do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use futures_util::future::join_all;
-use natslock::clock::{SystemClock, within};
-use natslock::nats::{BucketConfig, Connection, NatsStore, connect};
+use futures_util::future::{join, join_all};
+use natslock::clock::{Clock as _, SystemClock, within};
+use natslock::nats::{BucketConfig, ConnectOptions, Connection, NatsStore, connect};
 use natslock::store::contract::{answered, cas, contract, lock, next_entry, written};
 use natslock::store::{Batch, Delivery, Guard, Store as _, Write, WriteOutcome};
 use natslock::types::{Key, Revision};
@@ -266,4 +267,53 @@ async fn settled(store: &NatsStore, write: Write) -> Revision {
     })
     .await;
     revision.unwrap()
+}
+
+/// A consumer may be on a replica that has not caught up. Then it delivers records that are overwritten already, and
+/// what overwrote them before the epoch that was written last (S5).
+#[tokio::test]
+async fn a_replica_that_lags_loses_no_record() {
+    const STALL: Duration = Duration::from_millis(50);
+    const LOCKS: usize = 300;
+    let cluster = NatsCluster::start().await;
+    let config = BucketConfig { replicas: 3, ..bucket("test") };
+    drop(open(&connect(&cluster.options()).await.unwrap(), &config).await);
+    let leader = leader_of(&cluster.nodes[0]).await;
+    // What the leader is asked does not pass through another.
+    let at_leader = ConnectOptions { urls: vec![cluster.nodes[leader].url()], ..ConnectOptions::default() };
+    let store = open(&connect(&at_leader).await.unwrap(), &config).await;
+    let write = async |key: Key| {
+        let write = Write { key: key.clone(), expected: None, value: "value".into(), ttl_seconds: None };
+        (key, written(&store, write).await)
+    };
+    for round in 1..=12 {
+        let follower = &cluster.nodes[(leader + 1 + round % 2) % 3];
+        follower.pause().await;
+        let locks = join_all((0..LOCKS).map(|number| write(lock(&format!("l.{number}"))))).await;
+        let (_, epoch) = write(Key::Epoch).await;
+        let stalled = async {
+            SystemClock.sleep_until(SystemClock.now().boot + STALL).await;
+            follower.unpause();
+        };
+        let (deliveries, ()) = join(store.follow(), stalled).await;
+        let mut deliveries = answered(deliveries);
+        let mut last = BTreeMap::new();
+        while last.get(&Key::Epoch).is_none_or(|revision| *revision < epoch) {
+            let entry = next_entry(&mut deliveries).await;
+            let before = last.insert(entry.key, entry.revision);
+            assert!(before.is_none_or(|before| before < entry.revision), "in order");
+        }
+        for (key, revision) in locks {
+            assert_eq!(last.get(&key), Some(&revision), "the last of {key}");
+        }
+    }
+}
+
+/// Which node leads the stream.
+async fn leader_of(node: &NatsServer) -> usize {
+    let client = async_nats::connect(node.url()).await.unwrap();
+    let answer = client.request("$JS.API.STREAM.INFO.KV_test", "".into()).await.unwrap();
+    let info: Value = serde_json::from_slice(&answer.payload).unwrap();
+    let name = info["cluster"]["leader"].as_str().expect("a stream in a cluster has a leader");
+    name.trim_start_matches('n').parse().unwrap()
 }
